@@ -1,1 +1,3 @@
-fn main(){}
+//! The `lovage` program: everything lives in the library.
+
+fn main() {}
