@@ -87,6 +87,9 @@ pub struct SetAttr {
     pub atime: Option<SetTime>,
     /// Modification time.
     pub mtime: Option<SetTime>,
+    /// Change time: sent by the kernel when it writes back the times it kept under the writeback cache.
+    /// `None`: now, if anything else changes.
+    pub ctime: Option<Time>,
     /// Clear set-user-id, and set-group-id where the group may execute.
     pub kill_suidgid: bool,
 }

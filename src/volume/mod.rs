@@ -5,4 +5,4 @@
 pub mod api;
 mod filesystem;
 
-pub use filesystem::FileSystem;
+pub use filesystem::{FileSystem, Filler, Invalidate};
