@@ -1,1 +1,23 @@
-//! `seal`: being built.
+//! Keys and what they protect: sealed blocks, signed heads, genesis, the keystore, device identity.
+//!
+//! Rank 1: imports only `base`. Every cipher, signature and password hash of the project is used here
+//! and nowhere else. Byte layouts are in `docs/format-seal.md` and frozen by `fstests/format/vectors.json`.
+//!
+//! Must never: compress or chunk, touch a file other than the keystore, print a secret, derive a key or
+//! nonce from anything but the exact bytes encrypted under it (or draw the nonce at random), or panic on
+//! input.
+
+mod aead;
+mod context;
+mod frame;
+mod local;
+mod padding;
+mod reference;
+mod sealer;
+mod secret;
+
+pub use local::LocalSealer;
+pub use padding::padded_len;
+pub use reference::{BlockType, Codec, Pid, Ref};
+pub use sealer::{Opened, Sealer};
+pub use secret::EpochSecret;

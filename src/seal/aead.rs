@@ -1,0 +1,88 @@
+//! The two ciphers, in place: ChaCha20-Poly1305 for blocks, XChaCha20-Poly1305 where nonces are random.
+//!
+//! Must never choose a key or nonce; callers argue uniqueness.
+
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Tag, XChaCha20Poly1305};
+
+use crate::base::{Error, Kind, Result};
+
+/// Bytes a cipher adds: the Poly1305 tag.
+pub const TAG: usize = 16;
+/// Bytes of a random nonce.
+pub const XNONCE: usize = 24;
+
+/// Encrypt `text` in place under a key that is used with this nonce for these bytes only.
+pub fn encrypt(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], text: &mut [u8]) -> Result<[u8; TAG]> {
+    let cipher = ChaCha20Poly1305::new(key.into());
+    cipher.encrypt_inout_detached(&nonce.into(), aad, text.into()).map(Into::into).map_err(|_| too_long())
+}
+
+/// Verify and decrypt `text` in place. On refusal ([`Kind::Corrupt`]) it is unchanged.
+pub fn decrypt(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], text: &mut [u8], tag: [u8; TAG]) -> Result<()> {
+    let cipher = ChaCha20Poly1305::new(key.into());
+    cipher.decrypt_inout_detached(&nonce.into(), aad, text.into(), &Tag::from(tag)).map_err(|_| refused())
+}
+
+/// Append `nonce || ciphertext || tag` of `plain` to `out`; the nonce must be fresh and random.
+pub fn xseal(key: &[u8; 32], nonce: [u8; XNONCE], aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    out.reserve(XNONCE.saturating_add(plain.len()).saturating_add(TAG));
+    out.extend_from_slice(&nonce);
+    let start = out.len();
+    out.extend_from_slice(plain);
+    let text = out.get_mut(start..).unwrap_or_default();
+    let cipher = XChaCha20Poly1305::new(key.into());
+    let tag = cipher.encrypt_inout_detached(&nonce.into(), aad, text.into()).map_err(|_| too_long())?;
+    out.extend_from_slice(&tag);
+    Ok(())
+}
+
+/// Undo [`xseal`]: verify and return the plain bytes, or [`Kind::Corrupt`].
+pub fn xopen(key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+    let (nonce, rest) = sealed.split_first_chunk::<XNONCE>().ok_or_else(refused)?;
+    let (text, tag) = rest.split_last_chunk::<TAG>().ok_or_else(refused)?;
+    let mut plain = text.to_vec();
+    let cipher = XChaCha20Poly1305::new(key.into());
+    cipher
+        .decrypt_inout_detached(&(*nonce).into(), aad, plain.as_mut_slice().into(), &Tag::from(*tag))
+        .map_err(|_| refused())?;
+    Ok(plain)
+}
+
+fn refused() -> Error {
+    Error::new(Kind::Corrupt, "open sealed bytes", "authentication failed")
+}
+
+fn too_long() -> Error {
+    Error::new(Kind::TooBig, "seal", "longer than the cipher allows")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_only_with_the_same_key_and_associated_data() {
+        let mut out = b"kept".to_vec();
+        xseal(&[1; 32], [2; XNONCE], b"aad", b"plain", &mut out).unwrap();
+        let sealed = out.strip_prefix(b"kept").unwrap();
+        assert_eq!(xopen(&[1; 32], b"aad", sealed).unwrap(), b"plain");
+        for (key, aad) in [([2; 32], b"aad"), ([1; 32], b"bad")] {
+            assert_eq!(xopen(&key, aad, sealed).unwrap_err().kind(), Kind::Corrupt);
+        }
+        assert_eq!(xopen(&[1; 32], b"aad", &sealed[..XNONCE + TAG - 1]).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(xopen(&[1; 32], b"aad", &[]).unwrap_err().kind(), Kind::Corrupt);
+    }
+
+    #[test]
+    fn a_refused_text_is_left_as_it_was() {
+        let mut text = *b"some text";
+        let tag = encrypt(&[1; 32], [0; 12], b"", &mut text).unwrap();
+        let sealed = text;
+        assert!(decrypt(&[2; 32], [0; 12], b"", &mut text, tag).is_err());
+        assert_eq!(text, sealed);
+        decrypt(&[1; 32], [0; 12], b"", &mut text, tag).unwrap();
+        assert_eq!(&text, b"some text");
+    }
+}
