@@ -1,0 +1,9 @@
+//! The pieces a black-box test is built from. Must never hide a failure: everything here panics loudly.
+
+pub mod binary;
+pub mod bytes;
+pub mod mount;
+pub mod place;
+pub mod scratch;
+pub mod snapshot;
+pub mod sys;
