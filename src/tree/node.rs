@@ -1,0 +1,247 @@
+//! One node: its bytes, checked once, then read in place.
+//!
+//! Bytes come from disk and from others, so [`Node::decode`] is a boundary against hostile input: it
+//! must never panic, never allocate more than in proportion to its input, and never accept two
+//! encodings of one content. Layout in `docs/format-tree.md`.
+
+use bytes::Bytes;
+
+use super::shape::{MAX_KEY, MAX_VALUE, Shape};
+use crate::base::{Digest, Error, Kind, Result, limits};
+use crate::seal::Ref;
+
+/// First byte of every node.
+pub(super) const FORMAT: u8 = 1;
+/// Bytes before the first entry: format, level, number of entries.
+pub(super) const HEADER: usize = 6;
+/// Bytes of an entry besides key and value: their lengths.
+pub(super) const ENTRY: usize = 6;
+/// The value of an entry of an inner node: logical id, count, reference.
+pub(super) const CHILD: usize = 32 + 8 + REF;
+const REF: usize = Ref::LEN;
+
+/// A decoded node: the plain bytes and where each entry starts.
+pub(super) struct Node {
+    plain: Bytes,
+    /// Start of each entry, and the end of the last.
+    starts: Box<[u32]>,
+    level: u8,
+    count: u64,
+    logical: Digest,
+}
+
+/// What an inner node says about one child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Child {
+    pub(super) logical: Digest,
+    /// Entries in all leaves below, at least one.
+    pub(super) count: u64,
+    pub(super) reference: Ref,
+}
+
+impl Child {
+    /// As the value of an entry.
+    pub(super) fn to_value(&self) -> [u8; CHILD] {
+        let mut out = [0; CHILD];
+        out[..32].copy_from_slice(&self.logical);
+        out[32..40].copy_from_slice(&self.count.to_le_bytes());
+        out[40..].copy_from_slice(&self.reference.to_bytes());
+        out
+    }
+
+    /// From the value of an entry.
+    pub(super) fn from_value(value: &[u8]) -> Result<Self> {
+        let (logical, rest) = value.split_first_chunk::<32>().ok_or_else(|| corrupt("not a child"))?;
+        let (count, rest) = rest.split_first_chunk::<8>().ok_or_else(|| corrupt("not a child"))?;
+        let count = u64::from_le_bytes(*count);
+        if count == 0 {
+            return Err(corrupt("an empty child"));
+        }
+        Ok(Self { logical: *logical, count, reference: Ref::from_bytes(rest)? })
+    }
+}
+
+fn corrupt(why: &'static str) -> Error {
+    Error::new(Kind::Corrupt, "decode tree node", why)
+}
+
+/// Lengths of key and value of the entry at the start of `bytes`.
+fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (key, rest) = bytes.split_first_chunk::<2>()?;
+    let value = rest.first_chunk::<4>()?;
+    Some((usize::from(u16::from_le_bytes(*key)), usize::try_from(u32::from_le_bytes(*value)).ok()?))
+}
+
+impl Node {
+    /// Check `plain` as a node of `level`. [`Kind::Corrupt`] for anything but the one encoding of a
+    /// non-empty, strictly ascending list of entries. O(bytes).
+    pub(super) fn decode(plain: Bytes, level: u8, shape: &Shape) -> Result<Self> {
+        let starts = starts(&plain, level)?;
+        let mut node = Self { plain, starts, level, count: 0, logical: [0; 32] };
+        node.check_order()?;
+        node.count = node.total()?;
+        node.logical = node.name(shape);
+        Ok(node)
+    }
+
+    fn check_order(&self) -> Result<()> {
+        let mut previous = self.key(0);
+        for i in 1..self.len() {
+            let key = self.key(i);
+            if previous >= key {
+                return Err(corrupt("keys not ascending"));
+            }
+            previous = key;
+        }
+        Ok(())
+    }
+
+    fn total(&self) -> Result<u64> {
+        if self.level == 0 {
+            return Ok(self.len() as u64);
+        }
+        (0..self.len())
+            .try_fold(0u64, |sum, i| sum.checked_add(self.child(i)?.count).ok_or_else(|| corrupt("count overflows")))
+    }
+
+    /// Leaves: over all bytes. Inner nodes: over all bytes but the references.
+    fn name(&self, shape: &Shape) -> Digest {
+        if self.level == 0 {
+            return shape.logical(&[&self.plain]);
+        }
+        let mut text = Vec::with_capacity(self.plain.len());
+        text.extend_from_slice(self.plain.get(..HEADER).unwrap_or(&[]));
+        for i in 0..self.len() {
+            text.extend_from_slice(self.run(i, i + 1).split_last_chunk::<REF>().map_or(&[][..], |(rest, _)| rest));
+        }
+        shape.logical(&[&text])
+    }
+
+    /// Number of entries, at least one.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// 0 for leaves.
+    pub(super) fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// Entries in all leaves below.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The name of the content, whatever the sealing.
+    pub(super) fn logical(&self) -> &Digest {
+        &self.logical
+    }
+
+    /// The encoded bytes.
+    pub(super) fn plain(&self) -> &Bytes {
+        &self.plain
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn footprint(&self) -> usize {
+        self.plain.len() + self.starts.len() * 4 + size_of::<Self>() + 64
+    }
+
+    fn start(&self, i: usize) -> usize {
+        self.starts.get(i).map_or(self.plain.len(), |at| *at as usize)
+    }
+
+    /// The encoded entries `a..b`.
+    pub(super) fn run(&self, a: usize, b: usize) -> &[u8] {
+        self.plain.get(self.start(a)..self.start(b)).unwrap_or(&[])
+    }
+
+    /// Ranges of key and value of entry `i` in the plain bytes; empty beyond the end.
+    fn ranges(&self, i: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let start = self.start(i);
+        let key_len = self.plain.get(start..).and_then(lengths).map_or(0, |(key, _)| key);
+        let middle = (start + ENTRY + key_len).min(self.plain.len());
+        ((start + ENTRY).min(middle)..middle, middle..self.start(i + 1).max(middle))
+    }
+
+    /// Key of entry `i`; empty beyond the end.
+    pub(super) fn key(&self, i: usize) -> &[u8] {
+        self.plain.get(self.ranges(i).0).unwrap_or(&[])
+    }
+
+    /// Value of entry `i`; empty beyond the end.
+    pub(super) fn value(&self, i: usize) -> &[u8] {
+        self.plain.get(self.ranges(i).1).unwrap_or(&[])
+    }
+
+    /// Key and value of entry `i`, sharing the node's buffer.
+    pub(super) fn entry(&self, i: usize) -> (Bytes, Bytes) {
+        let (key, value) = self.ranges(i);
+        (self.plain.slice(key), self.plain.slice(value))
+    }
+
+    /// The smallest key.
+    pub(super) fn first_key(&self) -> &[u8] {
+        self.key(0)
+    }
+
+    /// The largest key.
+    pub(super) fn last_key(&self) -> &[u8] {
+        self.key(self.len() - 1)
+    }
+
+    /// What entry `i` of an inner node points at.
+    pub(super) fn child(&self, i: usize) -> Result<Child> {
+        Child::from_value(self.value(i))
+    }
+
+    /// First entry whose key is at least `key`, searching from entry `from`; `len()` when there is none.
+    pub(super) fn lower_bound(&self, from: usize, key: &[u8]) -> usize {
+        let (mut low, mut high) = (from, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.key(middle) < key { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+/// Walk the lengths: header right, entries in bounds and filling the node exactly.
+fn starts(plain: &[u8], level: u8) -> Result<Box<[u32]>> {
+    let (header, entries) = plain.split_first_chunk::<HEADER>().ok_or_else(|| corrupt("too short"))?;
+    let [format, its_level, n @ ..] = header;
+    let n = u32::from_le_bytes(*n) as usize;
+    if *format != FORMAT || *its_level != level || plain.len() > limits::MAX_BLOCK {
+        return Err(corrupt("not a node of this level"));
+    }
+    if n == 0 || n > entries.len() / ENTRY {
+        return Err(corrupt("impossible number of entries"));
+    }
+    let mut starts = Vec::with_capacity(n + 1);
+    let mut at = HEADER;
+    for _ in 0..n {
+        starts.push(offset(at));
+        at += entry_size(plain.get(at..).unwrap_or(&[]), level)?;
+    }
+    starts.push(offset(at));
+    if at != plain.len() {
+        return Err(corrupt("bytes after the last entry"));
+    }
+    Ok(starts.into())
+}
+
+/// Offsets fit: a node is at most a block.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Size of the entry at the start of `bytes`, within `bytes` and the limits.
+fn entry_size(bytes: &[u8], level: u8) -> Result<usize> {
+    let (key, value) = lengths(bytes).ok_or_else(|| corrupt("entry out of bounds"))?;
+    let size = ENTRY + key + value;
+    let fits = key <= MAX_KEY && value <= MAX_VALUE && size <= bytes.len();
+    if !fits || (level > 0 && value != CHILD) {
+        return Err(corrupt("entry out of bounds"));
+    }
+    Ok(size)
+}
