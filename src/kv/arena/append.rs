@@ -1,0 +1,347 @@
+//! The writing end: room, records, the next arena, and what happens when the disk fails.
+//!
+//! Must never write to an arena after a write or sync of it failed, and must never start an arena
+//! before the one in front of it is durable up to where the new one says.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Lsn;
+use super::arena_file::Arena;
+use super::disk::DiskFile;
+use super::header::{ArenaHeader, FIRST, arena_name};
+use super::log::Log;
+use super::record::{self, ALIGN, Header, MAX_PAYLOAD, Salt, Type};
+use super::scan::{Depth, Scanner, Step};
+use super::table::{Place, spread};
+use crate::base::{Bid, Context, Error, Kind, Result};
+
+/// Space is reserved in the file in steps of this many bytes.
+const STEP: u64 = 4 << 20;
+/// Writeback starts each time this many bytes have gathered.
+const WRITEBACK: u64 = 8 << 20;
+/// Zeros written ahead when small syncs come in a row, so that they need not commit metadata.
+const AHEAD: u64 = 1 << 20;
+/// A sync of fewer bytes than this is small.
+const SMALL_SYNC: u64 = 128 << 10;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// What to append.
+pub struct Entry<'a> {
+    pub kind: Type,
+    pub id: Bid,
+    /// The payload, in pieces that are written one after another.
+    pub parts: &'a [&'a [u8]],
+}
+
+/// Which space an append may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// Leaves the reserve alone.
+    Ordinary,
+    /// May use the reserve.
+    Reserve,
+}
+
+/// State of the writing end, under the log's append lock.
+pub struct Appender {
+    /// The arena written to.
+    pub active: Option<Arc<Arena>>,
+    /// The last arena failed: it must be replaced before anything else is written.
+    pub broken: bool,
+    /// Number and end of the arena before the next one, when there is no active one.
+    pub previous: (u32, u64),
+    /// Number of the next arena.
+    pub next_number: u32,
+    /// Space is reserved up to this offset.
+    pub allocated: u64,
+    zeroed: u64,
+    written_back: u64,
+    /// Durable position seen by the last append, and how many small syncs came in a row.
+    last_durable: Lsn,
+    small_syncs: u32,
+}
+
+impl Appender {
+    /// A writing end that continues `active`, or starts an arena behind `previous`.
+    pub fn new(active: Option<Arc<Arena>>, previous: (u32, u64), next_number: u32, allocated: u64) -> Self {
+        let written_back = active.as_ref().map_or(FIRST, |a| a.end());
+        Self {
+            active,
+            broken: false,
+            previous,
+            next_number,
+            allocated,
+            zeroed: 0,
+            written_back,
+            last_durable: Lsn::ZERO,
+            small_syncs: 0,
+        }
+    }
+
+    fn switch_to(&mut self, arena: Arc<Arena>, allocated: u64) {
+        *self = Self::new(Some(arena), (0, 0), self.next_number + 1, allocated);
+    }
+}
+
+impl Log {
+    /// Append one record.
+    pub(super) fn append(&self, entry: &Entry<'_>, space: Space) -> Result<Lsn> {
+        let len: usize = entry.parts.iter().map(|p| p.len()).sum();
+        let too_big = || Error::new(Kind::TooBig, "append record", format!("{len} bytes"));
+        if len > MAX_PAYLOAD {
+            return Err(too_big());
+        }
+        let payload_crc = entry.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        let len = u32::try_from(len).map_err(|_| too_big())?;
+        let mut appender = self.append.lock();
+        let arena = self.make_room(&mut appender, record::size(len as usize), space)?;
+        if entry.kind == Type::Block && let Some(place) = arena.find(spread(&entry.id), &entry.id).unwrap_or(None) {
+            return Ok(arena.lsn(place.offset + record::size(place.len as usize)));
+        }
+        let durable = self.commit.durable();
+        let durable_units = if durable.arena() == arena.header.number { durable.offset() / ALIGN } else { 0 };
+        let header = Header {
+            kind: entry.kind,
+            len,
+            payload_crc,
+            id: entry.id,
+            durable: u32::try_from(durable_units).unwrap_or(0),
+        };
+        self.write(&mut appender, &arena, &header, entry.parts, durable)
+    }
+
+    fn write(&self, appender: &mut Appender, arena: &Arc<Arena>, header: &Header, parts: &[&[u8]], durable: Lsn) -> Result<Lsn> {
+        let offset = arena.end();
+        let end = offset + header.size();
+        if let Err(e) = write_record(&*arena.file, header, arena.header.salt, offset, parts) {
+            arena.poison();
+            appender.broken = true;
+            return Err(Error::io("write record", arena.name(), e));
+        }
+        arena.set_end(end);
+        let lsn = arena.lsn(end);
+        self.end.store(lsn.0, Ordering::Release);
+        if header.kind == Type::Block {
+            arena.add(&header.id, Place { offset, len: header.len });
+        }
+        write_ahead(appender, arena, end, durable);
+        Ok(lsn)
+    }
+
+    /// An active arena with room for `size` bytes.
+    fn make_room(&self, appender: &mut Appender, size: u64, space: Space) -> Result<Arc<Arena>> {
+        if appender.broken {
+            self.replace(appender)?;
+        }
+        let mut arena = match &appender.active {
+            Some(arena) => Arc::clone(arena),
+            None => self.start_arena(appender)?,
+        };
+        let fits_reserve = |a: &Appender, arena: &Arena| space == Space::Reserve && arena.end() + size <= a.allocated;
+        if arena.end() + size > self.options.arena_size && arena.end() > FIRST {
+            match self.roll(appender, &arena) {
+                Ok(next) => arena = next,
+                Err(e) if e.kind() == Kind::Full && fits_reserve(appender, &arena) => return Ok(arena),
+                Err(e) => return Err(e),
+            }
+        }
+        match reserve(appender, &arena, arena.end() + size + self.options.reserve) {
+            Err(e) if e.kind() == Kind::Full && fits_reserve(appender, &arena) => Ok(arena),
+            other => other.map(|()| arena),
+        }
+    }
+
+    /// Close the active arena and start the next. The old one is durable before the new one exists.
+    fn roll(&self, appender: &mut Appender, arena: &Arc<Arena>) -> Result<Arc<Arena>> {
+        if let Err(e) = arena.sync() {
+            appender.broken = true;
+            return Err(e);
+        }
+        let end = arena.end();
+        self.commit.advance(arena.lsn(end));
+        appender.previous = (arena.header.number, end);
+        let next = self.start_arena(appender)?;
+        self.seal(arena);
+        Ok(next)
+    }
+
+    /// Give an arena that is full its final shape. Failing costs space or speed, nothing else.
+    fn seal(&self, arena: &Arc<Arena>) {
+        let _ = arena.file.truncate(arena.end());
+    }
+
+    /// Create an empty arena behind `appender.previous` and write to it from now on.
+    fn start_arena(&self, appender: &mut Appender) -> Result<Arc<Arena>> {
+        let header = self.next_header(appender, appender.previous);
+        let file = self.create_file(&header)?;
+        let allocated = FIRST + self.options.reserve;
+        file.allocate(0, allocated).io("reserve space", || arena_name(header.number))?;
+        let arena = self.finish_arena(header, file, FIRST)?;
+        appender.switch_to(Arc::clone(&arena), allocated);
+        Ok(arena)
+    }
+
+    /// Write the header, which makes the arena count, and publish it.
+    fn finish_arena(&self, header: ArenaHeader, file: Arc<dyn DiskFile>, end: u64) -> Result<Arc<Arena>> {
+        let name = || arena_name(header.number);
+        file.write_at(&[&header.page()], 0).io("write arena header", name)?;
+        file.sync_data().io("sync arena header", name)?;
+        self.disk.sync_dir().io("sync directory", name)?;
+        let arena = Arc::new(Arena::new(header, file, end));
+        self.publish(Arc::clone(&arena));
+        self.commit.advance(arena.lsn(end));
+        self.end.fetch_max(arena.lsn(end).0, Ordering::AcqRel);
+        Ok(arena)
+    }
+
+    fn next_header(&self, appender: &Appender, previous: (u32, u64)) -> ArenaHeader {
+        let mut salt: Salt = [0; 8];
+        self.options.entropy.fill(&mut salt);
+        ArenaHeader { number: appender.next_number, previous: previous.0, previous_end: previous.1, salt }
+    }
+
+    /// A new file under the arena's name; what a failed attempt left there holds nothing.
+    fn create_file(&self, header: &ArenaHeader) -> Result<Arc<dyn DiskFile>> {
+        let name = arena_name(header.number);
+        match self.disk.create(&name) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&name).io("remove unfinished arena", || name.clone())?;
+                self.disk.create(&name)
+            }
+            other => other,
+        }
+        .io("create arena", || name.clone())
+    }
+
+    /// A sync of `arena` failed: stop using it and rewrite what it did not make durable.
+    pub(super) fn abandon(&self, arena: &Arc<Arena>) {
+        let mut appender = self.append.lock();
+        let active = appender.active.as_ref().is_some_and(|a| a.header.number == arena.header.number);
+        if active {
+            appender.broken = true;
+            // An error here is met again, and reported, by whoever appends or syncs next.
+            let _ = self.replace(&mut appender);
+        }
+    }
+
+    /// Put a new arena in the place of the broken one and rewrite into it, from the old one's pages
+    /// as far as they still verify, every record that was not durable. All of it is on the disk
+    /// before the new header makes it count, so at no moment is less durable than before.
+    fn replace(&self, appender: &mut Appender) -> Result<()> {
+        let Some(old) = appender.active.clone() else {
+            appender.broken = false;
+            return Ok(());
+        };
+        let durable = self.commit.durable();
+        let from = if durable.arena() == old.header.number { durable.offset() } else { FIRST };
+        let header = self.next_header(appender, (old.header.number, from));
+        let file = self.create_file(&header)?;
+        let span = old.end().saturating_sub(from);
+        let allocated = FIRST + span + self.options.reserve;
+        file.allocate(0, allocated).io("reserve space", || arena_name(header.number))?;
+        let (moved, end) = rewrite(&old, from, &*file, header.salt)?;
+        file.sync_data().io("sync rewritten records", || arena_name(header.number))?;
+        let arena = self.finish_arena(header, file, end)?;
+        for (id, _, place) in &moved {
+            arena.add(id, *place);
+        }
+        for (id, place, _) in &moved {
+            old.forget(id, *place);
+        }
+        let _ = old.file.truncate(from);
+        old.set_end(from);
+        appender.switch_to(arena, allocated);
+        Ok(())
+    }
+
+    /// Give back what was reserved ahead of the end.
+    pub(super) fn trim(&self) -> Result<()> {
+        let mut appender = self.append.lock();
+        let Some(arena) = appender.active.clone().filter(|_| !appender.broken) else { return Ok(()) };
+        arena.file.truncate(arena.end()).io("trim arena", || arena.name())?;
+        appender.allocated = arena.end();
+        arena.sync()
+    }
+}
+
+/// Blocks copied from one arena to another: id, old place, new place.
+type Moved = Vec<(Bid, Place, Place)>;
+
+/// Copy the records of `old` from `from` on; every one must verify.
+fn rewrite(old: &Arena, from: u64, file: &dyn DiskFile, salt: Salt) -> Result<(Moved, u64)> {
+    let mut scanner = Scanner::new(&*old.file, old.header.salt, from, old.end(), Depth::Contents);
+    let (mut moved, mut end) = (Moved::new(), FIRST);
+    loop {
+        match scanner.step().io("read back records", || old.name())? {
+            Step::End => return Ok((moved, end)),
+            Step::Record { offset, mut header, payload } => {
+                header.durable = 0;
+                write_record(file, &header, salt, end, &[&payload]).io("rewrite record", || old.name())?;
+                if header.kind == Type::Block {
+                    let place = |offset| Place { offset, len: header.len };
+                    moved.push((header.id, place(offset), place(end)));
+                }
+                end += header.size();
+            }
+            Step::Damaged { .. } | Step::Broken { .. } => {
+                return Err(Error::new(Kind::Io, "read back records", format!("{}: lost; reopen the log", old.name())));
+            }
+        }
+    }
+}
+
+fn write_record(file: &dyn DiskFile, header: &Header, salt: Salt, offset: u64, parts: &[&[u8]]) -> std::io::Result<()> {
+    let head = header.encode(salt, offset);
+    let used: u64 = record::HEADER as u64 + u64::from(header.len);
+    let pad = &ZEROS[..usize::try_from(header.size() - used).unwrap_or(0)];
+    match parts {
+        [one] => file.write_at(&[&head, one, pad], offset),
+        [one, two] => file.write_at(&[&head, one, two, pad], offset),
+        many => file.write_at(&[&[&head[..]], many, &[pad]].concat(), offset),
+    }
+}
+
+/// Reserve space up to `wanted`, in steps where there is room for steps.
+fn reserve(appender: &mut Appender, arena: &Arena, wanted: u64) -> Result<()> {
+    if wanted <= appender.allocated {
+        return Ok(());
+    }
+    let from = appender.allocated;
+    let reached = match arena.file.allocate(from, wanted + STEP - from) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => arena.file.allocate(from, wanted - from).map(|()| wanted),
+        other => other.map(|()| wanted + STEP),
+    };
+    appender.allocated = reached.io("reserve space", || arena.name())?;
+    Ok(())
+}
+
+/// What helps the next sync: zeros ahead for small ones, early writeback for big ones.
+fn write_ahead(appender: &mut Appender, arena: &Arena, end: u64, durable: Lsn) {
+    if durable != appender.last_durable {
+        let same = durable.arena() == appender.last_durable.arena();
+        let small = same && durable.offset() - appender.last_durable.offset() < SMALL_SYNC;
+        appender.small_syncs = if small { appender.small_syncs + 1 } else { 0 };
+        appender.last_durable = durable;
+    }
+    if appender.small_syncs >= 2 && end > appender.zeroed {
+        let stop = (end + AHEAD).min(appender.allocated);
+        if write_zeros(&*arena.file, end, stop).is_ok() {
+            appender.zeroed = stop;
+        }
+    }
+    if end - appender.written_back >= WRITEBACK {
+        arena.file.start_writeback(appender.written_back, end - appender.written_back);
+        appender.written_back = end;
+    }
+}
+
+fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let n = (to - at).min(ZEROS.len() as u64);
+        file.write_at(&[&ZEROS[..usize::try_from(n).unwrap_or(0)]], at)?;
+        at += n;
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! Opening a log: find the arenas, replay the tail, cut what was torn, report what is damaged.
+//!
+//! Must never cut in front of a record that was acknowledged, never fail on damage that leaves the
+//! rest readable, and never depend on the locator or an index being there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::Lsn;
+use super::append::Appender;
+use super::arena_file::Arena;
+use super::commit::Commit;
+use super::disk::Disk;
+use super::header::{ArenaHeader, FIRST, parse_arena_name};
+use super::locator::Locator;
+use super::log::{Arenas, Log, Options};
+use super::record::Type;
+use super::scan::{Depth, Scanner, Step};
+use super::table::Place;
+use crate::base::sync::{Mutex, RwLock};
+use crate::base::{Bid, Context, Error, Kind, Result};
+
+/// What opening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The last checkpoint's payload.
+    pub checkpoint: Option<Vec<u8>>,
+    /// Journal entries it does not cover, in the order they were appended.
+    pub journal: Vec<Vec<u8>>,
+    /// The log was not closed properly.
+    pub unclean: bool,
+    /// Damage in what was once acknowledged. Nothing of it is deleted.
+    pub quarantined: Vec<Finding>,
+}
+
+/// One damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Number of the arena.
+    pub arena: u32,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// What is damaged.
+    pub damage: Damage,
+}
+
+/// What a [`Finding`] hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// This block: its bytes do not verify.
+    Block(Bid),
+    /// A journal entry; `index` entries of [`Recovery::journal`] stand before the gap.
+    Journal {
+        /// Number of intact entries before the gap.
+        index: usize,
+    },
+    /// A record whose header is unreadable: could have been anything.
+    Unknown,
+    /// A whole arena whose identity is unreadable.
+    Arena,
+}
+
+impl Log {
+    /// Open the log on `disk`, creating it if the disk is empty. Cost: the journal tail since the
+    /// last checkpoint, and the headers of the active arena.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovery)> {
+        let (mut locator, _) = Locator::open(&*disk)?;
+        let found = Found::list(&*disk)?;
+        let mut replay = Replay::default();
+        let hint = locator.hint();
+        let start = if found.is_record(hint.scan_from) { hint.scan_from } else { Lsn::ZERO };
+        found.replay(start, hint.clean_end, &mut replay)?;
+        let unclean = !found.arenas.is_empty() && hint.clean_end == Lsn::ZERO;
+        found.settle(start)?;
+        let end = found.end();
+        locator.store(|h| {
+            h.clean_end = Lsn::ZERO;
+            if unclean {
+                h.suspect_before = end;
+            }
+        })?;
+        let journal_bytes = replay.journal_bytes();
+        let recovery = replay.finish(unclean, &found.damaged);
+        let appender = found.appender()?;
+        let commit = Commit::default();
+        commit.advance(end);
+        let log = Self {
+            disk,
+            options,
+            arenas: RwLock::new(Arc::new(found.arenas)),
+            append: Mutex::new(appender),
+            commit,
+            locator: Mutex::new(locator),
+            end: AtomicU64::new(end.0),
+            journal_bytes: AtomicU64::new(journal_bytes),
+        };
+        Ok((log, recovery))
+    }
+}
+
+/// The arenas on the disk.
+struct Found {
+    arenas: Arenas,
+    /// Numbers of arenas whose header is unreadable.
+    damaged: Vec<u32>,
+}
+
+impl Found {
+    fn list(disk: &dyn Disk) -> Result<Self> {
+        let names = disk.list().io("list arenas", String::new)?;
+        let mut numbers: Vec<(u32, String)> = names.into_iter().filter_map(|n| Some((parse_arena_name(&n)?, n))).collect();
+        numbers.sort_unstable();
+        let mut found = Self { arenas: BTreeMap::new(), damaged: Vec::new() };
+        for (number, name) in numbers {
+            let file = disk.open(&name).io("open arena", || name.clone())?;
+            let mut page = vec![0; usize::try_from(FIRST).unwrap_or(4096)];
+            let n = file.read_at(&mut page, 0).io("read arena header", || name.clone())?;
+            page.truncate(n);
+            match ArenaHeader::parse(&page).filter(|h| h.number == number) {
+                Some(header) => {
+                    let end = file.len().io("measure arena", || name.clone())?;
+                    found.arenas.insert(number, Arc::new(Arena::new(header, file, end)));
+                }
+                // Never came to count: its creation was cut short.
+                None if page.iter().all(|b| *b == 0) => disk.remove(&name).io("remove unfinished arena", || name.clone())?,
+                None => found.damaged.push(number),
+            }
+        }
+        found.apply_limits();
+        Ok(found)
+    }
+
+    /// Each arena ends where its successor says.
+    fn apply_limits(&self) {
+        for next in self.arenas.values() {
+            if let Some(arena) = self.arenas.get(&next.header.previous) {
+                arena.set_end(arena.end().min(next.header.previous_end));
+            }
+        }
+    }
+
+    /// Whether scanning can start at `lsn`: a record stands there.
+    fn is_record(&self, lsn: Lsn) -> bool {
+        let Some(arena) = self.arenas.get(&lsn.arena()) else { return false };
+        arena.header_at(lsn.offset()).is_ok_and(|h| h.is_some()) || arena.end() == lsn.offset()
+    }
+
+    fn last_number(&self) -> u32 {
+        self.arenas.keys().next_back().copied().unwrap_or(0)
+    }
+
+    fn end(&self) -> Lsn {
+        self.arenas.values().next_back().map_or(Lsn::ZERO, |a| a.lsn(a.end()))
+    }
+
+    fn replay(&self, start: Lsn, clean_end: Lsn, replay: &mut Replay) -> Result<()> {
+        let last = self.last_number();
+        for (number, arena) in &self.arenas {
+            let from = if *number == start.arena() { start.offset() } else { FIRST };
+            let acknowledged = if *number < last { u64::MAX } else { offset_in(clean_end, *number) };
+            let mut pass = Pass { arena, acknowledged, tail: false };
+            if *number < start.arena() {
+                pass.run(FIRST, arena.end(), Depth::Headers, replay)?;
+            } else {
+                if from > FIRST {
+                    Pass { arena, acknowledged: u64::MAX, tail: false }.run(FIRST, from, Depth::Headers, replay)?;
+                }
+                pass.tail = true;
+                pass.run(from, arena.end(), Depth::Payloads, replay)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cut torn bytes off the last arena and make all that was recovered durable, before anything
+    /// is built on it.
+    fn settle(&self, start: Lsn) -> Result<()> {
+        if let Some(last) = self.arenas.values().next_back() {
+            let len = last.file.len().io("measure arena", || last.name())?;
+            if len > last.end() {
+                last.file.truncate(last.end()).io("cut torn tail", || last.name())?;
+            }
+        }
+        for arena in self.arenas.range(start.arena()..).map(|(_, a)| a) {
+            arena.sync()?;
+        }
+        Ok(())
+    }
+
+    fn appender(&self) -> Result<Appender> {
+        let highest = self.last_number().max(self.damaged.last().copied().unwrap_or(0));
+        let next = highest.checked_add(1).ok_or_else(|| Error::new(Kind::TooBig, "number arena", "2^32 used"))?;
+        let last = self.arenas.values().next_back();
+        let previous = last.map_or((0, 0), |a| (a.header.number, a.end()));
+        // Behind an unreadable arena nothing is appended to an older one.
+        let active = last.filter(|a| a.header.number == highest).cloned();
+        let allocated = active.as_ref().map_or(0, |a| a.end());
+        Ok(Appender::new(active, previous, next, allocated))
+    }
+}
+
+fn offset_in(lsn: Lsn, number: u32) -> u64 {
+    if lsn.arena() == number { lsn.offset() } else { 0 }
+}
+
+/// One walk over a part of an arena.
+struct Pass<'a> {
+    arena: &'a Arena,
+    /// Everything before this offset was durable once: bad bytes there are damage, not a torn tail.
+    acknowledged: u64,
+    /// Journal and checkpoints count.
+    tail: bool,
+}
+
+impl Pass<'_> {
+    fn run(&self, from: u64, to: u64, depth: Depth, replay: &mut Replay) -> Result<()> {
+        let name = || self.arena.name();
+        let mut scanner = Scanner::new(&*self.arena.file, self.arena.header.salt, from, to, depth);
+        loop {
+            match scanner.step().io("scan arena", name)? {
+                Step::End => return Ok(()),
+                Step::Record { offset, header, payload } => match header.kind {
+                    Type::Block => self.arena.add(&header.id, Place { offset, len: header.len }),
+                    kind if self.tail => replay.take(kind, self.arena.lsn(offset), payload),
+                    _ => {}
+                },
+                Step::Damaged { offset, header } => {
+                    let next = scanner.position();
+                    if self.is_torn(&mut scanner, offset, next)? {
+                        self.arena.set_end(offset);
+                        return Ok(());
+                    }
+                    replay.damaged(self.arena, offset, header.kind, header.id);
+                }
+                Step::Broken { offset } => {
+                    if self.is_torn(&mut scanner, offset, offset + 8)? {
+                        self.arena.set_end(offset);
+                        return Ok(());
+                    }
+                    replay.findings.push(Finding { arena: self.arena.header.number, offset, damage: Damage::Unknown });
+                    scanner.resync(offset + 8).io("scan arena", name)?;
+                }
+            }
+        }
+    }
+
+    /// Whether bad bytes at `offset` are the end of the log. Leaves the scanner behind them if not.
+    fn is_torn(&self, scanner: &mut Scanner<'_>, offset: u64, next: u64) -> Result<bool> {
+        if offset < self.acknowledged {
+            return Ok(false);
+        }
+        let durable = scanner.was_durable(offset, next).io("scan arena", || self.arena.name())?;
+        scanner.seek(next);
+        Ok(!durable)
+    }
+}
+
+/// What the tail holds, gathered in log order.
+#[derive(Default)]
+struct Replay {
+    checkpoint: Option<(Lsn, Vec<u8>)>,
+    journal: Vec<(Lsn, Vec<u8>)>,
+    findings: Vec<Finding>,
+    /// Where journal entries are missing: position, and index into `findings`.
+    gaps: Vec<(Lsn, usize)>,
+}
+
+impl Replay {
+    fn take(&mut self, kind: Type, lsn: Lsn, mut payload: Vec<u8>) {
+        match kind {
+            Type::Journal => self.journal.push((lsn, payload)),
+            Type::Checkpoint if payload.len() >= 8 => {
+                let rest = payload.split_off(8);
+                let covers = payload.try_into().map_or(0, u64::from_le_bytes);
+                self.checkpoint = Some((Lsn(covers), rest));
+            }
+            _ => {}
+        }
+    }
+
+    fn damaged(&mut self, arena: &Arena, offset: u64, kind: Type, id: Bid) {
+        let damage = match kind {
+            Type::Block => Damage::Block(id),
+            Type::Journal => Damage::Journal { index: 0 },
+            Type::Checkpoint | Type::Tombstone => Damage::Unknown,
+        };
+        if kind == Type::Journal {
+            self.gaps.push((arena.lsn(offset), self.findings.len()));
+        }
+        self.findings.push(Finding { arena: arena.header.number, offset, damage });
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        let covers = self.checkpoint.as_ref().map_or(Lsn::ZERO, |c| c.0);
+        self.journal.iter().filter(|(lsn, _)| *lsn >= covers).map(|(_, p)| p.len() as u64).sum()
+    }
+
+    fn finish(mut self, unclean: bool, damaged_arenas: &[u32]) -> Recovery {
+        let (covers, checkpoint) = self.checkpoint.map_or((Lsn::ZERO, None), |(lsn, payload)| (lsn, Some(payload)));
+        self.journal.retain(|(lsn, _)| *lsn >= covers);
+        for (lsn, finding) in self.gaps {
+            let index = self.journal.iter().take_while(|(at, _)| *at < lsn).count();
+            if let Some(finding) = self.findings.get_mut(finding) {
+                finding.damage = Damage::Journal { index };
+            }
+        }
+        let whole = |number: &u32| Finding { arena: *number, offset: 0, damage: Damage::Arena };
+        self.findings.extend(damaged_arenas.iter().map(whole));
+        let journal = self.journal.into_iter().map(|(_, payload)| payload).collect();
+        Recovery { checkpoint, journal, unclean, quarantined: self.findings }
+    }
+}
