@@ -1,3 +1,5 @@
 //! The `lovage` program: everything lives in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lovage::cli::main()
+}

@@ -1,1 +1,31 @@
-//! `daemon`: being built.
+//! The daemon: one process that holds a home, serves its mounts and answers commands.
+//!
+//! Rank 6. Wires the layers below together; holds no file-system logic of its own. A control request is
+//! one file in `control/`. Must never listen on anything but the Unix socket in the home, and never put a
+//! secret into a message or a log.
+
+mod background;
+mod client;
+mod config;
+mod control;
+mod harden;
+mod home;
+mod host;
+mod lock;
+mod logging;
+mod mountpoint;
+mod server;
+mod service;
+mod size;
+mod socket;
+
+pub use background::{Background, Ready};
+pub use client::{Client, Incoming};
+pub use config::{Config, Profile, SETTINGS, Setting, set as set_config};
+pub use control::{Sink, answer};
+pub use home::Home;
+pub use host::{HostOptions, MountOptions, host};
+pub use lock::HomeLock;
+pub use mountpoint::detach_stale;
+pub use service::Service;
+pub use size::parse_size;

@@ -1,0 +1,31 @@
+//! `lovage daemon`: serve without a mount, until told to stop.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::arguments::Hosting;
+use super::output;
+use super::session::Session;
+use crate::wire::Failure;
+
+#[derive(Debug, Args)]
+pub struct Daemon {
+    #[command(flatten)]
+    hosting: Hosting,
+}
+
+impl Daemon {
+    pub fn run(&self, session: &Session<'_>) -> Outcome {
+        self.hosting.check()?;
+        let home = session.home()?;
+        let show = |value: &Value| -> Result<(), Failure> {
+            let pid = value.get("pid").and_then(Value::as_u64).unwrap_or_default();
+            if session.json() {
+                return output::json(&json!({ "pid": pid, "home": home.root() }));
+            }
+            output::line(&format!("the daemon is ready (process {pid}, home {home})"))
+        };
+        session.host("daemon", None, self.hosting.background, &show)
+    }
+}

@@ -1,0 +1,33 @@
+//! `lovage unmount DIR`: flush and unmount; also clears away a mount whose daemon is dead.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Outcome;
+use super::arguments::absolute;
+use super::output;
+use super::session::Session;
+use crate::daemon::detach_stale;
+use crate::wire::control::Request;
+
+#[derive(Debug, Args)]
+pub struct Unmount {
+    /// Where it is mounted
+    dir: PathBuf,
+}
+
+impl Unmount {
+    pub fn run(&self, session: &Session<'_>) -> Outcome {
+        let dir = absolute(&self.dir);
+        let stale = detach_stale(&dir)?;
+        if !stale {
+            session.ask_daemon(&Request::Unmount { dir: dir.clone().into() }, &mut |_| Ok(()))?;
+        }
+        if session.json() {
+            return output::json(&json!({ "dir": crate::wire::RawPath::from(dir), "stale": stale }));
+        }
+        output::line(&format!("{} is unmounted", dir.display()))
+    }
+}

@@ -1,0 +1,71 @@
+//! The asking side of the control socket.
+
+use std::os::unix::net::UnixStream;
+
+use serde_json::Value;
+
+use super::home::Home;
+use super::socket;
+use crate::base::{Error, Kind};
+use crate::wire::control::{Envelope, PROTOCOL, Progress, Reply, Request};
+use crate::wire::{Failure, Frame, read_frame, write_frame};
+
+/// A connection to a daemon, good for one question.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+}
+
+/// What arrives before the answer.
+#[derive(Debug)]
+pub enum Incoming {
+    /// How far the work is.
+    Progress(Progress),
+    /// One element of a list.
+    Part(Value),
+    /// Bytes of a file.
+    Data(Vec<u8>),
+}
+
+/// Receives what arrives before the answer; an error ends the question.
+pub type Receive<'a> = &'a mut dyn FnMut(Incoming) -> Result<(), Failure>;
+
+impl Client {
+    /// Reach the daemon of `home`; `None` when none runs.
+    pub fn connect(home: &Home) -> Result<Option<Self>, Failure> {
+        match socket::connect(&home.socket()) {
+            Ok(stream) => Ok(stream.map(|stream| Self { stream })),
+            Err(e) => Err(Error::io("reach the daemon", home.socket().display().to_string(), e).into()),
+        }
+    }
+
+    /// Ask, handing everything before the answer to `each`. Dropping the connection cancels the work.
+    pub fn ask(mut self, request: &Request, each: Receive<'_>) -> Result<Value, Failure> {
+        let request = serde_json::to_value(request).map_err(garbled)?;
+        let envelope = Envelope { protocol: PROTOCOL, request };
+        write_frame(&mut self.stream, &Frame::Json(serde_json::to_vec(&envelope).map_err(garbled)?))?;
+        loop {
+            match read_frame(&mut self.stream)? {
+                Some(Frame::Data(bytes)) => each(Incoming::Data(bytes))?,
+                Some(Frame::Json(text)) => match serde_json::from_slice(&text).map_err(garbled)? {
+                    Reply::Progress(progress) => each(Incoming::Progress(progress))?,
+                    Reply::Part(part) => each(Incoming::Part(part))?,
+                    Reply::Done(answer) => return Ok(answer),
+                    Reply::Failed(failure) => return Err(failure),
+                },
+                None => return Err(hung_up()),
+            }
+        }
+    }
+}
+
+fn hung_up() -> Failure {
+    Failure::new(Kind::Unreachable, "ask the daemon", "", "it ended before it answered")
+        .next("See its log, then start it again with `lovage mount` or `lovage daemon`.")
+}
+
+#[allow(clippy::needless_pass_by_value)] // handed to map_err
+fn garbled(error: serde_json::Error) -> Failure {
+    Failure::new(Kind::Invalid, "understand the daemon", "", error.to_string())
+        .next("Restart the daemon so that it and this program are of one version.")
+}

@@ -1,0 +1,67 @@
+//! The lock on a home: one process at a time, released by the kernel however that process ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::home::Home;
+use crate::base::{Context, Error, Kind, Result};
+use crate::wire::Advice;
+
+/// Held for as long as it lives.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: File,
+}
+
+impl HomeLock {
+    /// Take the lock or fail at once with [`Kind::Busy`], naming the holder. `purpose` is shown to others.
+    pub fn take(home: &Home, purpose: &str) -> Result<Self> {
+        let name = || home.to_string();
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(home.lock()).io("lock the home", name)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(home, &mut file)),
+            Err(e) => return Err(Error::io("lock the home", name(), e.into())),
+        }
+        let line = format!("{} {purpose}\n", std::process::id());
+        let write = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(line.as_bytes()));
+        write.io("lock the home", name)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn held(home: &Home, file: &mut File) -> Error {
+    let mut text = String::new();
+    // An unreadable holder is no reason for another message: the lock is held either way.
+    let _ = file.take(256).read_to_string(&mut text);
+    let (pid, purpose) = text.trim().split_once(' ').unwrap_or((text.trim(), "lovage"));
+    let advice = Advice::new(
+        format!("process {pid} ({purpose}) holds it"),
+        "Use that one (`lovage status`), stop it, or pass another --home.",
+    );
+    Error::new(Kind::Busy, "open the home", home.to_string()).with_source(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_the_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path()).unwrap();
+        let first = HomeLock::take(&home, "mount").unwrap();
+        let error = HomeLock::take(&home, "gc").unwrap_err();
+        assert_eq!(error.kind(), Kind::Busy);
+        let text = error.chain();
+        assert!(text.contains(&format!("process {} (mount) holds it", std::process::id())), "{text}");
+        drop(first);
+        HomeLock::take(&home, "gc").unwrap();
+    }
+}

@@ -1,0 +1,101 @@
+//! Logging: to stderr in the foreground, to a file in the home in the background, adjustable while running.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Mutex as Writer; // tracing-subscriber writes through std's mutex
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::base::sync::Mutex;
+use crate::base::{Context, Error, Kind, Result};
+use crate::wire::Advice;
+
+/// A log file beyond this size is moved aside when the daemon starts.
+const ROTATE_AT: u64 = 8 << 20;
+
+/// The running log's level.
+#[derive(Debug)]
+pub struct Logging {
+    handle: Option<reload::Handle<EnvFilter, Registry>>,
+    directives: Mutex<String>,
+}
+
+impl Logging {
+    /// Log to `file`, or to stderr. Where a log runs already (tests), the level becomes fixed.
+    pub fn start(directives: &str, file: Option<&Path>) -> Result<Self> {
+        let (filter, handle) = reload::Layer::new(parse(directives)?);
+        let registry = tracing_subscriber::registry().with(filter);
+        let started = match file {
+            Some(path) => {
+                let layer = fmt::layer().with_ansi(false).with_writer(Writer::new(open(path)?));
+                registry.with(layer).try_init()
+            }
+            None => registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init(),
+        };
+        Ok(Self { handle: started.is_ok().then_some(handle), directives: Mutex::new(directives.to_owned()) })
+    }
+
+    /// The directives in force.
+    pub fn directives(&self) -> String {
+        self.directives.lock().clone()
+    }
+
+    /// Put other directives in force, in addition to the current ones: `TARGET=LEVEL` or `LEVEL`.
+    pub fn change(&self, more: &str) -> Result<String> {
+        parse(more)?;
+        let mut directives = self.directives.lock();
+        let joined = if more.contains('=') { format!("{directives},{more}") } else { more.to_owned() };
+        let filter = parse(&joined)?;
+        if let Some(handle) = &self.handle {
+            let reloaded = handle.reload(filter);
+            reloaded.map_err(|e| Error::new(Kind::Other, "change the log level", more).with_source(e))?;
+        }
+        directives.clone_from(&joined);
+        Ok(joined)
+    }
+}
+
+fn parse(directives: &str) -> Result<EnvFilter> {
+    let builder = EnvFilter::builder();
+    builder.parse(directives).map_err(|e| {
+        let advice = Advice::new(e.to_string(), "Use a level (error, warn, info, debug, trace) or TARGET=LEVEL.");
+        Error::new(Kind::Invalid, "read the log level", directives).with_source(advice)
+    })
+}
+
+fn open(path: &Path) -> Result<File> {
+    if fs::metadata(path).is_ok_and(|m| m.len() > ROTATE_AT) {
+        // A log that cannot be moved aside is still a log.
+        let _ = fs::rename(path, path.with_extension("log.1"));
+    }
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).open(path).io("open the log", || path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn quiet() -> Logging {
+        Logging { handle: None, directives: Mutex::new("info".into()) }
+    }
+
+    #[test]
+    fn a_target_is_added_and_a_level_replaces() {
+        let logging = quiet();
+        assert_eq!(logging.change("lovage::kv=debug").unwrap(), "info,lovage::kv=debug");
+        assert_eq!(logging.change("warn").unwrap(), "warn");
+        assert_eq!(logging.directives(), "warn");
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_changes_nothing() {
+        let logging = quiet();
+        assert_eq!(logging.change("a=b=c").unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(logging.directives(), "info");
+    }
+}

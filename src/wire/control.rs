@@ -1,0 +1,333 @@
+//! What a command asks the daemon, and what the daemon answers: the data of the black-box contract.
+//!
+//! Fields may be added, never renamed: `--json` prints these documents as they are.
+//! Must never carry a secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Failure, RawPath};
+
+/// Version of this protocol. A daemon refuses another one with a sentence that says so.
+pub const PROTOCOL: u32 = 1;
+
+/// The first and only frame a client sends on a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`PROTOCOL`] of the client.
+    pub protocol: u32,
+    /// What is asked.
+    pub request: Value,
+}
+
+/// What can be asked. One variant a file in `daemon/control/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // the fields are the arguments of the commands of the same names
+pub enum Request {
+    Status,
+    Mount { volume: String, dir: RawPath, read_only: bool, allow_other: bool },
+    Unmount { dir: RawPath },
+    VolumeCreate { name: String, dedup: Dedup, chunking: Chunking },
+    VolumeList,
+    VolumeShow { name: String },
+    VolumeForget { name: String, force: bool },
+    List { at: PathArg },
+    Stat { at: PathArg },
+    Cat { at: PathArg },
+    DiskUsage { at: PathArg },
+    Hash { volume: String, files: Vec<RawPath> },
+    Gc { volume: Option<String>, dry_run: bool },
+    Fsck { volume: Option<String>, repair: bool, read_data: bool },
+    LogLevel { directives: Option<String> },
+    Metrics,
+}
+
+/// A path argument: as typed, and as an absolute path of the asking process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathArg {
+    /// `VOLUME:/path`, `/path`, or a path inside a mount.
+    pub typed: RawPath,
+    /// The same as an absolute path, symlinks above the last component resolved where possible.
+    pub absolute: RawPath,
+}
+
+/// Whether equal content is stored once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dedup {
+    /// Within the volume.
+    #[default]
+    Volume,
+    /// Never: equal files look unrelated to whoever stores them.
+    Off,
+}
+
+/// Where files are cut into blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chunking {
+    /// By content: an insertion moves few boundaries.
+    #[default]
+    Cdc,
+    /// At fixed offsets: sizes say little.
+    Fixed,
+}
+
+/// One frame of the daemon's answer: any number of progress and parts, then done or failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// How far long work is.
+    Progress(Progress),
+    /// One element of an answer that is a list.
+    Part(Value),
+    /// The answer; `null` when there is nothing to say or the parts were it.
+    Done(Value),
+    /// It failed.
+    Failed(Failure),
+}
+
+/// How far a piece of work is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done: a short phrase.
+    pub stage: String,
+    /// How much is done.
+    pub done: u64,
+    /// Out of how much; `None` is unknown.
+    pub total: Option<u64>,
+    /// Whether the numbers are bytes (else things).
+    pub bytes: bool,
+}
+
+/// `status --json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the black-box contract
+pub struct Status {
+    pub daemon: DaemonStatus,
+    pub volumes: Vec<VolumeStatus>,
+    pub peers: Vec<PeerStatus>,
+    pub stores: Vec<StoreStatus>,
+}
+
+/// The daemon in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DaemonStatus {
+    pub pid: u32,
+    pub home: RawPath,
+    pub peer_id: String,
+    pub version: String,
+    pub uptime_s: u64,
+    pub listen: Vec<String>,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+}
+
+/// A volume in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct VolumeStatus {
+    pub name: String,
+    pub id: String,
+    pub mounts: Vec<RawPath>,
+    pub role: String,
+    pub files: u64,
+    pub bytes: u64,
+    pub local_bytes: u64,
+    pub dirty_bytes: u64,
+    pub root: String,
+    pub vector: BTreeMap<String, u64>,
+    pub conflicts: u64,
+    pub pins: u64,
+    pub heads: Vec<HeadStatus>,
+    /// Whether the daemon has it open (else the counts are zero).
+    pub open: bool,
+}
+
+/// The newest head known of one writer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct HeadStatus {
+    pub writer: u32,
+    pub device: String,
+    pub seq: u64,
+    pub heard_s_ago: u64,
+}
+
+/// A peer in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct PeerStatus {
+    pub id: String,
+    pub device: String,
+    pub addresses: Vec<String>,
+    pub connected: bool,
+    pub transport: String,
+    pub rtt_ms: f64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub volumes: Vec<String>,
+}
+
+/// A store in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StoreStatus {
+    pub name: String,
+    pub url: String,
+    pub state: String,
+    pub latency_ms: f64,
+    pub queue_bytes: u64,
+    pub stored_bytes: u64,
+}
+
+/// Answer to [`Request::Mount`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// Name of the volume.
+    pub volume: String,
+    /// Where it is mounted.
+    pub dir: RawPath,
+    /// The process that serves it.
+    pub pid: u32,
+    /// Whether writing is refused.
+    pub read_only: bool,
+}
+
+/// One entry of `ls`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Entry {
+    pub name: RawPath,
+    pub kind: String,
+    pub mode: u32,
+    pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Where a symlink points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<RawPath>,
+}
+
+/// Recursive totals of a directory (a file counts itself).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Usage {
+    pub path: RawPath,
+    pub bytes: u64,
+    pub files: u64,
+    pub directories: u64,
+}
+
+/// `stat --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct NodeStat {
+    pub volume: String,
+    pub path: RawPath,
+    pub ino: u64,
+    #[serde(flatten)]
+    pub entry: Entry,
+    pub atime_ns: i64,
+    pub ctime_ns: i64,
+    pub crtime_ns: i64,
+    /// The extended attributes lovage itself shows: id, content, local bytes, recursive totals.
+    pub attributes: BTreeMap<String, String>,
+    /// The blocks of its content, in order, with where they are.
+    pub blocks: Vec<BlockStat>,
+    /// Blocks left out of `blocks` because there are too many.
+    pub more_blocks: u64,
+}
+
+/// One block of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct BlockStat {
+    pub id: String,
+    pub offset: u64,
+    pub bytes: u64,
+    /// Stored size, `None` when it is not here.
+    pub stored_bytes: Option<u64>,
+    pub local: bool,
+}
+
+/// `gc --json`, one document a volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct GcReport {
+    pub volume: String,
+    pub dry_run: bool,
+    pub kept_blocks: u64,
+    pub kept_bytes: u64,
+    pub freed_blocks: u64,
+    pub freed_bytes: u64,
+}
+
+/// `fsck --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct FsckReport {
+    pub checked: u64,
+    pub bad: u64,
+    pub repaired: u64,
+    pub unrepairable: Vec<Damage>,
+}
+
+/// Damage that could not be repaired.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Damage {
+    pub path: RawPath,
+    pub block: String,
+    pub reason: String,
+}
+
+/// One line of `hash`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ContentId {
+    pub path: RawPath,
+    pub id: String,
+    pub bytes: u64,
+    pub blocks: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_request_is_named_by_what_it_does() {
+        let text = serde_json::to_string(&Request::Gc { volume: None, dry_run: true }).unwrap();
+        assert_eq!(text, r#"{"do":"gc","volume":null,"dry_run":true}"#);
+        assert!(serde_json::from_str::<Request>(r#"{"do":"conquer"}"#).is_err());
+    }
+
+    #[test]
+    fn status_has_the_fields_the_contract_names() {
+        let status = Status { volumes: vec![VolumeStatus::default()], ..Status::default() };
+        let value = serde_json::to_value(&status).unwrap();
+        for field in ["pid", "home", "peer_id", "version", "uptime_s", "listen", "sent_bytes", "received_bytes"] {
+            assert!(value["daemon"].get(field).is_some(), "daemon.{field}");
+        }
+        let volume = ["name", "id", "mounts", "role", "files", "bytes", "local_bytes", "dirty_bytes", "root", "vector"];
+        for field in volume.into_iter().chain(["conflicts", "pins", "heads"]) {
+            assert!(value["volumes"][0].get(field).is_some(), "volumes[].{field}");
+        }
+        assert!(value["peers"].is_array() && value["stores"].is_array());
+    }
+
+    #[test]
+    fn an_answer_with_fields_from_the_future_is_still_read() {
+        let text = r#"{"volume":"v","dry_run":false,"kept_blocks":1,"kept_bytes":2,"freed_blocks":3,"freed_bytes":4,"new":5}"#;
+        assert_eq!(serde_json::from_str::<GcReport>(text).unwrap().freed_bytes, 4);
+    }
+}
