@@ -1,1 +1,26 @@
-//! `fuse`: being built.
+//! The FUSE adapter: decode a request, call the filesystem, encode the answer; and the life of a mount.
+//!
+//! Rank 5. Must never decide anything a filesystem decides (permissions are the kernel's, everything
+//! else is `volume`'s), and must never let a fuser type out of this directory. What the kernel does and
+//! expects is written down in `docs/fuse.md`.
+
+mod adapter;
+mod check;
+mod convert;
+mod device;
+mod errno;
+mod invalidate;
+mod kernel;
+mod mount;
+mod mountinfo;
+mod options;
+mod reply;
+mod unmount;
+mod workers;
+
+pub use check::clear_stale;
+pub use invalidate::KernelCache;
+pub use mount::{Mounted, mount};
+pub use mountinfo::{MountEntry, mounts};
+pub use options::MountOptions;
+pub use unmount::{Unmount, unmount};

@@ -1,0 +1,241 @@
+//! Telling the kernel that something it may have cached changed by itself.
+//!
+//! Callers only note what changed; a thread of its own tells the kernel, because the kernel takes the
+//! directory's lock to forget a name, and a request that holds that lock may be waiting for the caller.
+//! Notes are merged and bounded: beyond [`LIMIT`] callers wait. Must never be called from a thread that
+//! serves requests, nor with a lock held that serving a request needs.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use fuser::{INodeNo, Notifier};
+
+use crate::base::sync::{Condvar, Mutex};
+use crate::base::{Context, Result};
+use crate::volume::Invalidate;
+use crate::volume::api::Ino;
+
+/// Notes waiting to be told, at most. A note is tens of bytes.
+const LIMIT: usize = 1 << 16;
+
+/// The kernel's cache of one mount, as far as it can be told to forget.
+#[derive(Debug)]
+pub struct KernelCache {
+    shared: Arc<Shared>,
+    teller: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    notes: Notes,
+    busy: bool,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    inodes: BTreeSet<Ino>,
+    entries: BTreeSet<(Ino, Vec<u8>)>,
+}
+
+impl Notes {
+    fn len(&self) -> usize {
+        self.inodes.len() + self.entries.len()
+    }
+}
+
+/// Whoever carries the notes to the kernel.
+trait Tell: Send + 'static {
+    fn inode(&self, ino: Ino);
+    fn entry(&self, parent: Ino, name: &[u8]);
+}
+
+impl Tell for Notifier {
+    fn inode(&self, ino: Ino) {
+        log(self.inval_inode(INodeNo(ino), 0, 0));
+    }
+
+    fn entry(&self, parent: Ino, name: &[u8]) {
+        log(self.inval_entry(INodeNo(parent), OsStr::from_bytes(name)));
+    }
+}
+
+/// What the kernel does not have it need not forget; any other refusal means it keeps showing old things.
+fn log(told: std::io::Result<()>) {
+    match told {
+        Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ENOTCONN)) => {
+            tracing::warn!("the kernel refused to forget: {e}");
+        }
+        _ => {}
+    }
+}
+
+impl KernelCache {
+    pub(super) fn start(notifier: Notifier) -> Result<Self> {
+        Self::telling(notifier)
+    }
+
+    fn telling(kernel: impl Tell) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let reader = shared.clone();
+        let teller = std::thread::Builder::new()
+            .name("lovage-forget".to_owned())
+            .spawn(move || reader.tell_all(&kernel))
+            .io("start thread", String::new)?;
+        Ok(Self { shared, teller: Some(teller) })
+    }
+
+    /// Wait until the kernel has been told everything noted so far.
+    pub fn settle(&self) {
+        let mut state = self.shared.state.lock();
+        while (state.busy || state.notes.len() > 0) && !state.closed {
+            self.shared.changed.wait(&mut state);
+        }
+    }
+}
+
+impl Invalidate for KernelCache {
+    fn inode(&self, ino: Ino) {
+        self.shared.note(|notes| notes.inodes.insert(ino));
+    }
+
+    fn entry(&self, parent: Ino, name: &[u8]) {
+        self.shared.note(|notes| notes.entries.insert((parent, name.to_vec())));
+    }
+}
+
+impl Shared {
+    fn note(&self, add: impl FnOnce(&mut Notes) -> bool) {
+        let mut state = self.state.lock();
+        while state.notes.len() >= LIMIT && !state.closed {
+            self.changed.wait(&mut state);
+        }
+        if add(&mut state.notes) {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Attributes and content first: whoever then looks a name up again sees both new.
+    fn tell_all(&self, kernel: &dyn Tell) {
+        while let Some(notes) = self.take() {
+            notes.inodes.iter().for_each(|ino| kernel.inode(*ino));
+            notes.entries.iter().for_each(|(parent, name)| kernel.entry(*parent, name));
+        }
+    }
+
+    /// The notes there are; waits for some, `None` at the end.
+    fn take(&self) -> Option<Notes> {
+        let mut state = self.state.lock();
+        state.busy = false;
+        self.changed.notify_all();
+        while state.notes.len() == 0 {
+            if state.closed {
+                return None;
+            }
+            self.changed.wait(&mut state);
+        }
+        state.busy = true;
+        Some(std::mem::take(&mut state.notes))
+    }
+}
+
+impl Drop for KernelCache {
+    fn drop(&mut self) {
+        self.shared.state.lock().closed = true;
+        self.shared.changed.notify_all();
+        if let Some(teller) = self.teller.take() {
+            let _ = teller.join();
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+    /// A kernel that writes down what it is told, after the gate lets it.
+    struct Recorder {
+        gate: Receiver<()>,
+        told: Sender<String>,
+    }
+
+    impl Tell for Recorder {
+        fn inode(&self, ino: Ino) {
+            let _ = self.gate.recv();
+            self.told.send(format!("inode {ino}")).unwrap();
+        }
+        fn entry(&self, parent: Ino, name: &[u8]) {
+            let _ = self.gate.recv();
+            self.told.send(format!("entry {parent} {}", String::from_utf8_lossy(name))).unwrap();
+        }
+    }
+
+    fn recorder() -> (KernelCache, Sender<()>, Receiver<String>) {
+        let (open, gate) = bounded(0);
+        let (told, heard) = unbounded();
+        (KernelCache::telling(Recorder { gate, told }).unwrap(), open, heard)
+    }
+
+    #[test]
+    fn the_kernel_is_told_everything_before_settling() {
+        let (cache, open, heard) = recorder();
+        drop(open); // an open gate
+        cache.inode(7);
+        cache.entry(1, b"name");
+        cache.settle();
+        let mut told: Vec<_> = heard.try_iter().collect();
+        told.sort();
+        assert_eq!(told, ["entry 1 name", "inode 7"]);
+    }
+
+    #[test]
+    fn notes_made_while_the_kernel_is_slow_are_merged() {
+        let (cache, open, heard) = recorder();
+        cache.inode(1);
+        open.send(()).unwrap(); // the first is being told
+        for _ in 0..1000 {
+            cache.inode(2);
+            cache.entry(1, b"x");
+        }
+        drop(open);
+        cache.settle();
+        let told: Vec<_> = heard.try_iter().collect();
+        assert!(told.len() <= 1 + 2 * 2, "{told:?}");
+    }
+
+    #[test]
+    fn noting_does_not_wait_for_the_kernel() {
+        let (cache, open, heard) = recorder();
+        for ino in 0..LIMIT as u64 / 2 {
+            cache.inode(ino); // the gate is closed all the while
+        }
+        drop(open);
+        drop(cache); // tells the rest first
+        assert_eq!(heard.iter().count(), LIMIT / 2);
+    }
+
+    #[test]
+    fn a_full_book_makes_the_caller_wait_for_room() {
+        let (cache, open, heard) = recorder();
+        let cache = Arc::new(cache);
+        let writer = {
+            let cache = cache.clone();
+            std::thread::spawn(move || (0..2 * LIMIT as u64 + 10).for_each(|ino| cache.inode(ino)))
+        };
+        drop(open);
+        writer.join().unwrap();
+        cache.settle();
+        assert_eq!(heard.try_iter().count(), 2 * LIMIT + 10);
+    }
+}
