@@ -1,0 +1,104 @@
+"""Targets, verdicts and the one table. Never drops a figure: what was not measured says so."""
+
+import statistics
+
+# figure: unit, higher is better, [(against, factor)]; against None means a bare bound in the figure's unit.
+# With "higher" a ratio must reach the factor; otherwise it must stay at or below it.
+FIGURES = {
+    "seq write+fsync": ("MB/s", True, [("gocryptfs", 2.0)]),
+    "seq read cold": ("MB/s", True, [("gocryptfs", 1.8)]),
+    "seq read warm": ("MB/s", True, [("gocryptfs", 6.0), ("ext4", 0.4)]),
+    "random 4k read cold": ("/s", True, [("gocryptfs", 0.8)]),
+    "random 4k read cold x4": ("/s", True, [("gocryptfs", 0.8)]),
+    "random 4k write": ("/s", True, [("gocryptfs", 3.0)]),
+    "random 4k write+fsync": ("/s", True, [("gocryptfs", 1.3)]),
+    "append 4k+fsync p50": ("ms", False, [("ext4", 1.5)]),
+    "cp inside": ("s", False, [(None, 0.05)]),
+    "untar": ("s", False, [("gocryptfs", 1 / 4), ("passthrough_ll", 1 / 2.5)]),
+    "find cold": ("s", False, [("gocryptfs", 1 / 2)]),
+    "ls -lR cold": ("s", False, [("gocryptfs", 1 / 2)]),
+    "read all cold": ("s", False, [("gocryptfs", 1 / 2)]),
+    "rm -rf": ("s", False, [("gocryptfs", 1 / 2)]),
+    "git clone, local": ("s", False, [("gocryptfs", 1 / 3)]),
+    "git status cold": ("s", False, []),
+    "create 100k": ("/s", True, [("gocryptfs", 3.0)]),
+    "list 100k cold": ("s", False, [("gocryptfs", 0.15)]),
+    "unlink 100k": ("/s", True, [("gocryptfs", 2.0)]),
+    "mount, many files": ("s", False, [(None, 1.0)]),
+    "mount after kill -9": ("s", False, [(None, 3.0)]),
+    "same data twice": ("x", False, [(None, 1.02)]),
+    "byte inserted at front": ("MiB", False, [(None, 1.0)]),
+    "source text ratio": ("x", False, [(None, 0.45)]),
+    "ingest 1 GiB": ("s", False, [("restic", 1.0), ("borg", 1.0), ("casync", 1.0), ("bup", 1.0)]),
+    "ingest tree": ("s", False, [("restic", 1.0), ("borg", 1.0), ("casync", 1.0), ("bup", 1.0), ("cp", 1.5)]),
+    "peak memory": ("MiB", False, [(None, 350)]),
+    "idle memory": ("MiB", False, [(None, 30)]),
+}
+
+
+def number(value):
+    if value is None:
+        return "-"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+class Results:
+    """Samples by figure and system."""
+
+    def __init__(self):
+        self.samples = {}
+
+    def add(self, system, values):
+        for figure, value in values.items():
+            self.samples.setdefault(figure, {}).setdefault(system, []).append(value)
+
+    def median(self, figure, system):
+        values = self.samples.get(figure, {}).get(system)
+        return statistics.median(values) if values else None
+
+    def spread(self, figure, system):
+        """(largest - smallest) / median, in percent."""
+        values = self.samples.get(figure, {}).get(system)
+        middle = self.median(figure, system)
+        return None if not values or not middle else 100 * (max(values) - min(values)) / abs(middle)
+
+    def verdict(self, figure, ours="lovage"):
+        """(ratio texts, target texts, pass, fail or not measured)."""
+        _, higher, targets = FIGURES[figure]
+        mine, ratios, wanted, verdict = self.median(figure, ours), [], [], "pass"
+        sign = ">=" if higher else "<="
+        for against, factor in targets:
+            wanted.append(f"{sign} {number(factor)}{'x ' + against if against else ''}")
+            base = self.median(figure, against) if against else 1
+            if mine is None or not base:
+                verdict = "fail" if verdict == "fail" else "not measured"
+                continue
+            ratio = mine / base
+            if against:
+                ratios.append(f"{number(ratio)} {against}")
+            if (ratio < factor) if higher else (ratio > factor):
+                verdict = "fail"
+        return ratios, wanted, verdict if targets and mine is not None else ("-" if mine is not None else "not measured")
+
+    def rows(self, systems):
+        order = [f for f in FIGURES if f in self.samples]
+        for figure in order:
+            unit = FIGURES[figure][0]
+            ratios, wanted, verdict = self.verdict(figure)
+            spread = self.spread(figure, "lovage")
+            worst = max((s for s in (self.spread(figure, system) for system in systems) if s is not None), default=None)
+            cells = [number(self.median(figure, system)) for system in systems]
+            shown = f"{number(spread)} / {number(worst)}" if spread is not None else f"- / {number(worst)}"
+            yield [f"{figure}, {unit}", *cells, ", ".join(ratios) or "-", shown, ", ".join(wanted) or "-", verdict]
+
+
+def lines(results, systems):
+    """The table as Markdown, aligned so that it reads as plain text too."""
+    head = ["figure", *systems, "ours / peer", "spread % ours / worst", "target", "verdict"]
+    rows = [head, *results.rows(systems)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
+    text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return text
