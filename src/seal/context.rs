@@ -9,10 +9,34 @@ pub const HEAD: &str = "lovage 2026 v1 head";
 pub const CUT: &str = "lovage 2026 v1 chunker cut";
 pub const PACK: &str = "lovage 2026 v1 pack order";
 pub const LOGICAL: &str = "lovage 2026 v1 tree logical";
+pub const IDENTITY: &str = "lovage 2026 v1 device identity";
+pub const BOX: &str = "lovage 2026 v1 device box";
+pub const LOCAL: &str = "lovage 2026 v1 device local";
+pub const AUTHOR: &str = "lovage 2026 v1 device author";
+pub const ADMIN: &str = "lovage 2026 v1 volume admin";
+pub const KEYSTORE_OPEN: &str = "lovage 2026 v1 keystore without passphrase";
+pub const KEYSTORE_KEY: &str = "lovage 2026 v1 keystore key";
+pub const KEYSTORE_COMMIT: &str = "lovage 2026 v1 keystore commitment";
 
 /// Every context; a test proves them distinct.
 #[cfg(test)]
-pub const ALL: &[&str] = &[BLOCK_PID, BLOCK_SIV, BLOCK_KEY, HEAD, CUT, PACK, LOGICAL];
+pub const ALL: &[&str] = &[
+    BLOCK_PID,
+    BLOCK_SIV,
+    BLOCK_KEY,
+    HEAD,
+    CUT,
+    PACK,
+    LOGICAL,
+    IDENTITY,
+    BOX,
+    LOCAL,
+    AUTHOR,
+    ADMIN,
+    KEYSTORE_OPEN,
+    KEYSTORE_KEY,
+    KEYSTORE_COMMIT,
+];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

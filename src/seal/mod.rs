@@ -8,16 +8,25 @@
 //! input.
 
 mod aead;
+mod author;
 mod context;
+mod cursor;
+mod device;
 mod frame;
+pub mod genesis;
+pub mod head;
+mod keystore;
 mod local;
 mod padding;
 mod reference;
 mod sealer;
 mod secret;
 
+pub use author::AuthorKey;
+pub use device::DeviceRoot;
+pub use keystore::{Cost, Keystore, Passphrase, VolumeSecrets};
 pub use local::LocalSealer;
 pub use padding::padded_len;
 pub use reference::{BlockType, Codec, Pid, Ref};
 pub use sealer::{Opened, Sealer};
-pub use secret::EpochSecret;
+pub use secret::{EpochSecret, Secret};

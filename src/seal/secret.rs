@@ -14,27 +14,32 @@ pub struct Secret([u8; 32]);
 
 impl Secret {
     /// Take the bytes; the caller's copy is wiped.
-    pub fn take(bytes: &mut [u8; 32]) -> Self {
+    pub(super) fn take(bytes: &mut [u8; 32]) -> Self {
         let secret = Self(*bytes);
         bytes.zeroize();
         secret
     }
 
     /// Draw 32 unpredictable bytes.
-    pub fn generate(entropy: &dyn Entropy) -> Self {
+    pub(super) fn generate(entropy: &dyn Entropy) -> Self {
         let mut secret = Self([0; 32]);
         entropy.fill(&mut secret.0);
         secret
     }
 
     /// `KDF(context, self || suffix)`. Suffixes are of fixed length for a given context.
-    pub fn derive(&self, context: &'static str, suffix: &[&[u8]]) -> Self {
+    pub(super) fn derive(&self, context: &'static str, suffix: &[&[u8]]) -> Self {
         let mut material = zeroize::Zeroizing::new(Vec::with_capacity(96));
         material.extend_from_slice(&self.0);
         for part in suffix {
             material.extend_from_slice(part);
         }
         Self(derive_key(context, &material))
+    }
+
+    /// `KDF(context, public)`: key-shaped, but only as secret as `public` is.
+    pub(super) fn from_public(context: &'static str, public: &[u8]) -> Self {
+        Self(derive_key(context, public))
     }
 
     /// The bytes, for use as a key.

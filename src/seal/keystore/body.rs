@@ -1,0 +1,62 @@
+//! The plain body of a keystore: the device's root and its volumes' secrets.
+//!
+//! Must never leave an unwiped copy: encoding reserves its exact size first, so that it never moves.
+
+use zeroize::Zeroizing;
+
+use super::VolumeSecrets;
+use crate::base::{Error, Kind, Result, VolumeId};
+use crate::seal::cursor::Cursor;
+use crate::seal::device::DeviceRoot;
+use crate::seal::secret::EpochSecret;
+
+const VERSION: u8 = 1;
+
+/// Encode; [`Kind::TooBig`] if a count does not fit its field.
+pub fn encode(device: &DeviceRoot, volumes: &[VolumeSecrets]) -> Result<Zeroizing<Vec<u8>>> {
+    let size = volumes.iter().map(|v| 28 + v.epochs.len() * 36 + v.genesis.len()).sum::<usize>() + 37;
+    let mut out = Zeroizing::new(Vec::with_capacity(size));
+    out.push(VERSION);
+    out.extend_from_slice(device.secret().expose());
+    out.extend_from_slice(&count(volumes.len())?);
+    for volume in volumes {
+        out.extend_from_slice(&volume.id.0);
+        out.extend_from_slice(&volume.incarnation.to_le_bytes());
+        out.extend_from_slice(&count(volume.epochs.len())?);
+        for (epoch, secret) in &volume.epochs {
+            out.extend_from_slice(&epoch.to_le_bytes());
+            out.extend_from_slice(secret.secret().expose());
+        }
+        out.extend_from_slice(&count(volume.genesis.len())?);
+        out.extend_from_slice(&volume.genesis);
+    }
+    debug_assert_eq!(out.len(), size, "the reservation is exact");
+    Ok(out)
+}
+
+/// Decode; `None` if malformed. Every count is paid for by bytes that are there.
+pub fn decode(plain: &[u8]) -> Option<(DeviceRoot, Vec<VolumeSecrets>)> {
+    let mut cursor = Cursor::new(plain);
+    cursor.magic(&[VERSION])?;
+    let device = DeviceRoot::new(cursor.array()?);
+    let count = cursor.number()?;
+    let volumes = (0..count).map(|_| volume(&mut cursor)).collect::<Option<_>>()?;
+    cursor.end()?;
+    Some((device, volumes))
+}
+
+fn volume(cursor: &mut Cursor<'_>) -> Option<VolumeSecrets> {
+    let (id, incarnation, count) = (VolumeId(cursor.array()?), cursor.number()?, cursor.number()?);
+    let epochs = (0..count).map(|_| epoch(cursor)).collect::<Option<_>>()?;
+    let len = usize::try_from(cursor.number()?).ok()?;
+    Some(VolumeSecrets { id, epochs, incarnation, genesis: cursor.bytes(len)?.to_vec() })
+}
+
+fn epoch(cursor: &mut Cursor<'_>) -> Option<(u32, EpochSecret)> {
+    Some((cursor.number()?, EpochSecret::new(cursor.array()?)))
+}
+
+fn count(n: usize) -> Result<[u8; 4]> {
+    let too_many = |_| Error::new(Kind::TooBig, "save keystore", format!("{n} entries"));
+    u32::try_from(n).map(u32::to_le_bytes).map_err(too_many)
+}
