@@ -16,6 +16,7 @@ mod frame;
 pub mod genesis;
 pub mod head;
 mod keystore;
+mod lead;
 mod local;
 mod padding;
 mod reference;
@@ -30,3 +31,7 @@ pub use padding::padded_len;
 pub use reference::{BlockType, Codec, Pid, Ref};
 pub use sealer::{Opened, Sealer};
 pub use secret::{EpochSecret, Secret};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod vectors;

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::lead::{hash_behind, keyed_hash_behind};
 use super::reference::{BlockType, Codec, Pid, Ref};
 use super::secret::{EpochSecret, Secret};
 use super::{aead, context, frame};
-use crate::base::{Bid, Derive, Error, Kind, Result, VolumeId, hash, keyed_hash};
+use crate::base::{Bid, Derive, Error, Kind, Result, VolumeId};
 
 const MAGIC: &[u8; 4] = b"blk1";
 
@@ -93,7 +94,9 @@ impl Sealer {
     /// The private id of a plaintext, for the local dedup index. One pass of keyed BLAKE3.
     pub fn pid(&self, t: BlockType, level: u8, plain: &[u8]) -> Pid {
         let len = (plain.len() as u64).to_le_bytes();
-        Pid(keyed_hash(self.0.newest.pid.expose(), &[&[t.byte(), level], &len, plain]))
+        let [a, b, c, d, e, f, g, h] = len;
+        let prefix = [t.byte(), level, a, b, c, d, e, f, g, h];
+        Pid(keyed_hash_behind(self.0.newest.pid.expose(), &prefix, plain))
     }
 
     /// Seal `body` (a plaintext of `plain_len` bytes, encoded with `codec`), appending the sealed bytes to
@@ -181,7 +184,11 @@ impl Sealer {
     }
 
     fn siv(&self, keys: &Keys, t: BlockType, level: u8, text: &[u8]) -> [u8; 32] {
-        keyed_hash(keys.siv.expose(), &[&self.0.volume.0, &[t.byte(), level], text])
+        let mut prefix = [0; 18];
+        let (volume, kind) = prefix.split_at_mut(16);
+        volume.copy_from_slice(&self.0.volume.0);
+        kind.copy_from_slice(&[t.byte(), level]);
+        keyed_hash_behind(keys.siv.expose(), &prefix, text)
     }
 
     /// `"blk1" || volume || epoch || type || level`
@@ -205,7 +212,7 @@ impl fmt::Debug for Sealer {
 }
 
 fn bid_of(sealed: &[u8]) -> Bid {
-    Bid(hash(&[MAGIC, sealed]))
+    Bid(hash_behind(MAGIC, sealed))
 }
 
 /// Key and nonce of a block: 44 bytes derived from its siv.
