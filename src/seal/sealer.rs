@@ -93,9 +93,10 @@ impl Sealer {
 
     /// The private id of a plaintext, for the local dedup index. One pass of keyed BLAKE3.
     pub fn pid(&self, t: BlockType, level: u8, plain: &[u8]) -> Pid {
-        let len = (plain.len() as u64).to_le_bytes();
-        let [a, b, c, d, e, f, g, h] = len;
-        let prefix = [t.byte(), level, a, b, c, d, e, f, g, h];
+        let mut prefix = [0; 10];
+        let (kind, len) = prefix.split_at_mut(2);
+        kind.copy_from_slice(&[t.byte(), level]);
+        len.copy_from_slice(&(plain.len() as u64).to_le_bytes());
         Pid(keyed_hash_behind(self.0.newest.pid.expose(), &prefix, plain))
     }
 

@@ -136,7 +136,7 @@ impl fmt::Debug for Keystore {
 /// `header || nonce || ciphertext || tag`, the header as associated data.
 fn encode(lock: &Lock, nonce: [u8; 24], device: &DeviceRoot, volumes: &[VolumeSecrets]) -> Result<Vec<u8>> {
     let header = lock.header();
-    let mut out = header.to_vec();
+    let mut out = header.clone();
     aead::xseal(lock.key().expose(), nonce, &header, &body::encode(device, volumes)?, &mut out)?;
     if out.len() > file::MAX {
         return Err(Error::new(Kind::TooBig, "save keystore", format!("{} bytes", out.len())));

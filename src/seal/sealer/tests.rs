@@ -162,7 +162,7 @@ fn ten_thousand_mutations_are_all_refused() {
         match round % 10 {
             0..3 => bad[random() % sealed.len()] ^= 1 << (random() % 8),
             3 => bad.truncate(random() % sealed.len()),
-            4 => bad.extend((0..1 + random() % 40).map(|_| 0)),
+            4 => bad.extend((0..=random() % 40).map(|_| 0)),
             5 => t = BlockType::ALL[1 + random() % 3],
             6 => level = u8::try_from(1 + random() % 255).unwrap(),
             7 => r2.epoch = u32::try_from(random() % 6).unwrap(),
