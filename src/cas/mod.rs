@@ -1,1 +1,9 @@
-//! `cas`: being built.
+//! Content-addressed storage: bytes become chunks, chunks become sealed blocks, blocks a file.
+//!
+//! Rank 2: over `seal` (keys, references) and `kv` (the log, local maps). Must never know names,
+//! directories or a volume's history, and must never hand out bytes that did not verify.
+
+mod chunk;
+mod codec;
+
+pub use chunk::{Chunker, Chunking, MAX_CHUNK};
