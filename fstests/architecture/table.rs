@@ -57,6 +57,7 @@ pub const FENCES: &[Fence] = &[
     fence("parking_lot", &["base/sync.rs"]),
     fence("postcard", &["wire/", "causal/", "volume/", "cas/", "tree/", "seal/"]),
     fence("ptr_hash", &["kv/"]),
+    fence("quick_cache", &["cas/", "tree/"]),
     fence("ring", &["seal/"]),
     fence("rusqlite", &["kv/"]),
     fence("rustix", &["base/", "seal/", "kv/", "cas/", "volume/", "fuse/", "net/", "daemon/", "cli/"]),

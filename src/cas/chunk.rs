@@ -141,12 +141,12 @@ impl Gear {
         None
     }
 
-    #[inline(always)]
+    #[inline]
     fn of(&self, byte: u8) -> u64 {
         self.table[usize::from(byte)]
     }
 
-    #[inline(always)]
+    #[inline]
     fn roll(&self, hash: u64, byte: u8) -> u64 {
         (hash << 1).wrapping_add(self.of(byte))
     }

@@ -90,7 +90,7 @@ fn looks_incompressible(plain: &[u8]) -> bool {
         for byte in bytes {
             counts[usize::from(*byte)] += 1;
         }
-        for four in bytes.array_windows::<4>() {
+        for four in bytes.windows(4).filter_map(<[u8]>::first_chunk) {
             let four = u32::from_le_bytes(*four);
             let slot = &mut seen[(four.wrapping_mul(0x9e37_79b1) >> 22) as usize];
             repeats += usize::from(*slot == four);

@@ -2,8 +2,15 @@
 //!
 //! Rank 2: over `seal` (keys, references) and `kv` (the log, local maps). Must never know names,
 //! directories or a volume's history, and must never hand out bytes that did not verify.
+//! Formats: `docs/format-cas.md`.
 
+mod blocks;
+mod cache;
 mod chunk;
 mod codec;
+mod dedup;
+pub mod manifest;
 
+pub use blocks::{Blocks, Fetch, Options, Stat};
 pub use chunk::{Chunker, Chunking, MAX_CHUNK};
+pub use dedup::DedupIndex;

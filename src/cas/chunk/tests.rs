@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
 use std::collections::HashSet;
 
 use proptest::prelude::*;
@@ -146,7 +146,13 @@ fn another_key_cuts_elsewhere() {
     let ends = |key: u8| {
         let mut at = 0;
         let chunker = Chunker::new(&[key; 32], SMALL).unwrap();
-        cuts(&chunker, &data).into_iter().map(move |len| { at += len; at }).collect::<HashSet<_>>()
+        cuts(&chunker, &data)
+            .into_iter()
+            .map(move |len| {
+                at += len;
+                at
+            })
+            .collect::<HashSet<_>>()
     };
     let (one, two) = (ends(1), ends(2));
     assert!(one.intersection(&two).count() * 20 < one.len());
@@ -178,7 +184,9 @@ fn fixed_chunks_follow_the_offset_alone() {
 
 #[test]
 fn senseless_parameters_are_refused() {
-    for (min, avg, max) in [(0, 10, 20), (64, 64, 128), (64, 128, 128), (64, 4 << 20, 8 << 20), (1 << 20, 1 << 10, 2 << 20)] {
+    for (min, avg, max) in
+        [(0, 10, 20), (64, 64, 128), (64, 128, 128), (64, 4 << 20, 8 << 20), (1 << 20, 1 << 10, 2 << 20)]
+    {
         let made = Chunker::new(&[0; 32], Chunking::Cdc { min, avg, max });
         assert_eq!(made.err().unwrap().kind(), Kind::Invalid);
     }

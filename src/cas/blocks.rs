@@ -1,0 +1,315 @@
+//! The sealed block store: plaintext in, reference out, and back.
+//!
+//! Thread-safe without a lock of its own on the way of a block: call it from as many threads as there
+//! are cores. Must never return bytes that did not verify, never store plaintext, and never let a
+//! cache or the dedup index stand in for the log.
+
+mod fetch;
+mod settings;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::cache::{Key, NodeCache, PlainCache};
+use super::dedup::{DedupIndex, Recent};
+use super::manifest::Node;
+use super::{MAX_CHUNK, codec};
+use crate::base::port::{Entropy, System};
+use crate::base::sync::Mutex;
+use crate::base::{Bid, Error, Kind, Result};
+use crate::kv::arena::Log;
+use crate::seal::{BlockType, Codec, Pid, Ref, Sealer};
+
+pub use fetch::Fetch;
+pub use settings::{Options, Stat};
+
+/// Smaller data blocks are not worth a dedup index entry: sealing them again finds the same id.
+const MIN_INDEXED: usize = 4096;
+/// Most damaged blocks remembered.
+const MAX_DAMAGED: usize = 4096;
+/// Scratch memory a thread keeps between blocks, in bytes.
+const KEEP: usize = 1 << 20;
+
+thread_local! {
+    static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The block store of one volume. Share it with `Arc`.
+pub struct Blocks {
+    log: Arc<Log>,
+    sealer: Arc<Sealer>,
+    options: Options,
+    recent: Recent,
+    index: Option<DedupIndex>,
+    plain: PlainCache,
+    nodes: NodeCache,
+    fetch: Option<Arc<dyn Fetch>>,
+    entropy: Arc<dyn Entropy>,
+    /// Ids whose stored bytes did not verify; a fresh copy replaces them.
+    damaged: Mutex<BTreeSet<Bid>>,
+    any_damaged: AtomicBool,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    puts: AtomicU64,
+    hits: AtomicU64,
+    plain_bytes: AtomicU64,
+    sealed_bytes: AtomicU64,
+}
+
+impl Blocks {
+    /// A store over `log`, sealing with `sealer`'s newest epoch. `index` remembers blocks of earlier
+    /// runs; without it only recent ones are recognised before sealing.
+    pub fn new(log: Arc<Log>, sealer: Arc<Sealer>, index: Option<DedupIndex>, options: Options) -> Self {
+        Self {
+            log,
+            sealer,
+            recent: Recent::new(options.recent_pids()),
+            index,
+            plain: PlainCache::new(options.cache_bytes, 128 << 10),
+            nodes: NodeCache::new(options.cache_bytes / 8, 24 << 10),
+            options,
+            fetch: None,
+            entropy: Arc::new(System),
+            damaged: Mutex::default(),
+            any_damaged: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Ask `fetch` for blocks that are not here.
+    #[must_use]
+    pub fn with_fetch(mut self, fetch: Arc<dyn Fetch>) -> Self {
+        self.fetch = Some(fetch);
+        self
+    }
+
+    /// Draw salts (deduplication off) from `entropy`.
+    #[must_use]
+    pub fn with_entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Store `plain` (at most [`MAX_CHUNK`] bytes) as a block; durable after the next `log.sync`.
+    ///
+    /// One pass for the private id; on a dedup hit nothing else. Otherwise compression if it pays,
+    /// sealing, one append. [`Kind::TooBig`], or what the log says ([`Kind::Full`], [`Kind::Io`]).
+    pub fn put(&self, t: BlockType, level: u8, plain: &[u8]) -> Result<Ref> {
+        if plain.len() > MAX_CHUNK {
+            return Err(Error::new(Kind::TooBig, "store block", format!("{} bytes", plain.len())));
+        }
+        self.counters.puts.fetch_add(1, Ordering::Relaxed);
+        self.counters.plain_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        let indexed = self.options.dedup && t == BlockType::Data && plain.len() >= MIN_INDEXED;
+        let pid = indexed.then(|| self.sealer.pid(t, level, plain));
+        if let Some(r) = pid.and_then(|pid| self.known(&pid, plain.len())) {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(r);
+        }
+        let r = self.seal_and_store(t, level, plain)?;
+        if let Some(pid) = pid {
+            self.remember(&pid, r);
+        }
+        Ok(r)
+    }
+
+    /// The block's plaintext, verified. Data and manifest blocks are cached; concurrent readers of one
+    /// block open it once.
+    ///
+    /// [`Kind::Unreachable`] if it is nowhere to be had, [`Kind::Corrupt`] if what is there does not
+    /// verify and no one has a good copy, [`Kind::Denied`] without its epoch's key.
+    pub fn get(&self, t: BlockType, level: u8, r: &Ref) -> Result<Bytes> {
+        match t {
+            BlockType::Data | BlockType::Manifest => {
+                self.plain.get_or(Key::new(t, level, r), || self.get_uncached(t, level, r))
+            }
+            BlockType::Tree | BlockType::Attachment => self.get_uncached(t, level, r),
+        }
+    }
+
+    /// As [`Self::get`], past the cache: for scrubbing, and for nodes that callers cache decoded.
+    pub fn get_uncached(&self, t: BlockType, level: u8, r: &Ref) -> Result<Bytes> {
+        let local = match self.log.get(&r.bid) {
+            Ok(Some(sealed)) => self.open(t, level, r, sealed),
+            Ok(None) => Err(Error::new(Kind::Unreachable, "read block", r.bid.to_string())),
+            Err(e) => Err(e),
+        };
+        match local {
+            Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::Unreachable) => self.elsewhere(t, level, r, e),
+            other => other,
+        }
+    }
+
+    /// Whether the block is in the local log. No disk access if it is not.
+    pub fn contains(&self, r: &Ref) -> bool {
+        self.log.contains(&r.bid)
+    }
+
+    /// The log below.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The keys in use.
+    pub fn sealer(&self) -> &Arc<Sealer> {
+        &self.sealer
+    }
+
+    /// Drop all cached plaintext, manifest nodes and recent private ids.
+    pub fn forget_caches(&self) {
+        self.plain.clear();
+        self.nodes.clear();
+        self.recent.clear();
+    }
+
+    /// Ids seen damaged and not yet replaced; at most 4096.
+    pub fn damaged(&self) -> Vec<Bid> {
+        self.damaged.lock().iter().copied().collect()
+    }
+
+    /// Counts since the start.
+    pub fn stat(&self) -> Stat {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stat {
+            puts: of(&self.counters.puts),
+            dedup_hits: of(&self.counters.hits),
+            plain_bytes: of(&self.counters.plain_bytes),
+            sealed_bytes: of(&self.counters.sealed_bytes),
+            cached_bytes: self.plain.weight() + self.nodes.weight(),
+        }
+    }
+
+    /// Write what the dedup index still holds in memory.
+    pub fn flush_index(&self) -> Result<()> {
+        self.index.as_ref().map_or(Ok(()), DedupIndex::flush)
+    }
+
+    /// The decoded manifest node `r`, cached.
+    pub(super) fn node(&self, r: &Ref, level: u8) -> Result<Arc<Node>> {
+        self.nodes.get_or(Key::new(BlockType::Manifest, level, r), || {
+            let plain = self.get_uncached(BlockType::Manifest, level, r)?;
+            Node::decode(&plain, level).map(Arc::new)
+        })
+    }
+
+    /// The reference under which this plaintext was stored before, if the log still has it whole.
+    fn known(&self, pid: &Pid, len: usize) -> Option<Ref> {
+        let from_index = || self.index.as_ref().and_then(|index| index.get(pid));
+        let recent = self.recent.get(pid);
+        let r = recent.or_else(from_index)?;
+        let usable = r.len as usize == len && self.log.contains(&r.bid) && !self.is_damaged(&r.bid);
+        if usable && recent.is_none() {
+            self.recent.insert(pid, r);
+        }
+        usable.then_some(r)
+    }
+
+    fn remember(&self, pid: &Pid, r: Ref) {
+        self.recent.insert(pid, r);
+        if let Some(index) = &self.index {
+            index.insert(pid, r);
+        }
+    }
+
+    fn seal_and_store(&self, t: BlockType, level: u8, plain: &[u8]) -> Result<Ref> {
+        if !self.options.compress {
+            return self.seal_body(t, level, Codec::Raw, plain, plain.len());
+        }
+        codec::compress(plain, |body| match body {
+            Some(body) => self.seal_body(t, level, Codec::Zstd, body, plain.len()),
+            None => self.seal_body(t, level, Codec::Raw, plain, plain.len()),
+        })
+    }
+
+    fn seal_body(&self, t: BlockType, level: u8, codec: Codec, body: &[u8], len: usize) -> Result<Ref> {
+        let len = u32::try_from(len).map_err(|_| Error::new(Kind::TooBig, "store block", ""))?;
+        SEALED.with_borrow_mut(|sealed| {
+            sealed.clear();
+            let r = self.sealer.seal(t, level, codec, body, len, self.salt(t), sealed)?;
+            self.counters.sealed_bytes.fetch_add(sealed.len() as u64, Ordering::Relaxed);
+            self.store(&r.bid, sealed)?;
+            if sealed.capacity() > KEEP {
+                *sealed = Vec::new();
+            }
+            Ok(r)
+        })
+    }
+
+    /// With deduplication off equal data must not look equal to who stores it. Tree and manifest nodes
+    /// need no salt: what they hold differs already.
+    fn salt(&self, t: BlockType) -> Option<[u8; 16]> {
+        (!self.options.dedup && t == BlockType::Data).then(|| {
+            let mut salt = [0; 16];
+            self.entropy.fill(&mut salt);
+            salt
+        })
+    }
+
+    /// Append to the log, replacing a copy that is known to be damaged.
+    fn store(&self, bid: &Bid, sealed: &[u8]) -> Result<()> {
+        if self.is_damaged(bid) {
+            self.log.delete(&[*bid])?;
+        }
+        self.log.put(bid, sealed)?;
+        if self.any_damaged.load(Ordering::Relaxed) {
+            self.damaged.lock().remove(bid);
+        }
+        Ok(())
+    }
+
+    fn open(&self, t: BlockType, level: u8, r: &Ref, mut sealed: Vec<u8>) -> Result<Bytes> {
+        let opened = self.sealer.open(t, level, r, &mut sealed)?;
+        let len = opened.plain_len as usize;
+        match opened.codec {
+            Codec::Raw => Ok(Bytes::from(sealed).slice(opened.body)),
+            Codec::Zstd => {
+                let body = sealed.get(opened.body).unwrap_or_default();
+                codec::decompress(body, len).map(Bytes::from)
+            }
+        }
+    }
+
+    /// The local log could not give the block, because of `why`: note damage, then ask the port.
+    fn elsewhere(&self, t: BlockType, level: u8, r: &Ref, why: Error) -> Result<Bytes> {
+        if why.kind() == Kind::Corrupt {
+            self.note_damage(r, &why);
+        }
+        let Some(fetch) = &self.fetch else { return Err(why) };
+        let sealed = fetch.fetch(t, level, r).map_err(|e| fetch::failed(r, why, e))?;
+        if !Sealer::verify_bid(&r.bid, &sealed) {
+            return Err(Error::new(Kind::Corrupt, "fetch block", r.bid.to_string()));
+        }
+        if let Err(e) = self.store(&r.bid, &sealed) {
+            tracing::warn!(block = %r.bid, error = %e.chain(), "a fetched block could not be kept");
+        }
+        self.open(t, level, r, sealed)
+    }
+
+    /// Damage is in the stored bytes only if they do not match their own id; a reference that does not
+    /// fit a good block is the fault of whoever made it.
+    fn note_damage(&self, r: &Ref, why: &Error) {
+        let good = self.log.get(&r.bid).ok().flatten().is_some_and(|sealed| Sealer::verify_bid(&r.bid, &sealed));
+        if good {
+            return;
+        }
+        let mut damaged = self.damaged.lock();
+        if damaged.len() < MAX_DAMAGED && damaged.insert(r.bid) {
+            tracing::warn!(block = %r.bid, error = %why.chain(), "a stored block is damaged");
+        }
+        self.any_damaged.store(true, Ordering::Relaxed);
+    }
+
+    fn is_damaged(&self, bid: &Bid) -> bool {
+        self.any_damaged.load(Ordering::Relaxed) && self.damaged.lock().contains(bid)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
