@@ -254,9 +254,6 @@ impl Blocks {
 
     /// Append to the log, replacing a copy that is known to be damaged.
     fn store(&self, bid: &Bid, sealed: &[u8]) -> Result<()> {
-        if self.is_damaged(bid) {
-            self.log.delete(&[*bid])?;
-        }
         self.log.put(bid, sealed)?;
         if self.any_damaged.load(Ordering::Relaxed) {
             self.damaged.lock().remove(bid);
