@@ -25,6 +25,9 @@ const BATCH: usize = 256;
 const MAX_WAITING: usize = 8192;
 /// How long a lone entry waits for company.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// A map in use by someone else is tried again this often, after such pauses.
+const OPEN_RETRIES: usize = 200;
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Recent private ids, least useful forgotten first. Fixed memory: about 128 bytes an entry.
 pub(super) struct Recent(Cache<Prefix, Ref>);
@@ -75,8 +78,9 @@ struct State {
 
 impl DedupIndex {
     /// Run `open` on a thread of its own and use the map once it is there; until then nothing is found
-    /// and nobody waits. If it fails, nothing is ever found.
-    pub fn start(local: LocalSealer, open: impl FnOnce() -> Result<Map> + Send + 'static) -> Result<Self> {
+    /// and nobody waits. While the map is [`Kind::Busy`] (whoever had it is just closing it) `open` is
+    /// called again, for some seconds. If it fails, nothing is ever found.
+    pub fn start(local: LocalSealer, open: impl Fn() -> Result<Map> + Send + 'static) -> Result<Self> {
         let shared = Arc::new(Shared {
             local,
             map: OnceLock::new(),
@@ -140,8 +144,8 @@ impl Drop for DedupIndex {
 }
 
 impl Shared {
-    fn run(&self, open: impl FnOnce() -> Result<Map>) {
-        let map = open().inspect_err(|e| tracing::warn!(error = %e.chain(), "no dedup index")).ok();
+    fn run(&self, open: impl Fn() -> Result<Map>) {
+        let map = self.open(open).inspect_err(|e| tracing::warn!(error = %e.chain(), "no dedup index")).ok();
         let map = self.map.get_or_init(|| map).as_ref();
         self.state.lock().opened = true;
         self.written.notify_all();
@@ -152,6 +156,21 @@ impl Shared {
             self.state.lock().done += batch.len() as u64;
             self.written.notify_all();
         }
+    }
+
+    fn open(&self, open: impl Fn() -> Result<Map>) -> Result<Map> {
+        for _ in 0..OPEN_RETRIES {
+            match open() {
+                Err(e) if e.kind() == Kind::Busy => {}
+                other => return other,
+            }
+            let mut state = self.state.lock();
+            if state.closing {
+                break;
+            }
+            self.wake.wait_for(&mut state, OPEN_PAUSE);
+        }
+        open()
     }
 
     /// Wait for a batch; `None` when closing and nothing is left.

@@ -22,6 +22,14 @@ fn index(dir: &TempDir, key: u8) -> DedupIndex {
     DedupIndex::start(local(key), move || Map::open(&path)).unwrap()
 }
 
+/// The lock of a map may outlive the map for a moment.
+fn reopen(path: &std::path::Path) -> Map {
+    std::iter::repeat_with(|| Map::open(path))
+        .find(|map| !matches!(map, Err(e) if e.kind() == Kind::Busy))
+        .unwrap()
+        .unwrap()
+}
+
 #[test]
 fn entries_survive_reopening() {
     let dir = TempDir::new().unwrap();
@@ -81,11 +89,28 @@ fn what_waits_is_bounded() {
 
 #[test]
 fn an_index_that_does_not_open_is_an_empty_one() {
-    let index = DedupIndex::start(local(1), || Err(Error::new(Kind::Busy, "open", "map"))).unwrap();
+    let index = DedupIndex::start(local(1), || Err(Error::new(Kind::Denied, "open", "map"))).unwrap();
     let (pid, r) = pair(1);
     index.insert(&pid, r);
     assert_eq!(index.flush().unwrap_err().kind(), Kind::Other);
     assert_eq!(index.get(&pid), None);
+}
+
+#[test]
+fn a_map_that_is_busy_is_tried_again() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("dedup");
+    let tries = Mutex::new(0);
+    let index = DedupIndex::start(local(1), move || {
+        *tries.lock() += 1;
+        let busy = *tries.lock() < 3;
+        if busy { Err(Error::new(Kind::Busy, "open", "map")) } else { Map::open(&path) }
+    })
+    .unwrap();
+    let (pid, r) = pair(1);
+    index.insert(&pid, r);
+    index.flush().unwrap();
+    assert_eq!(index.get(&pid), Some(r));
 }
 
 #[test]
@@ -99,7 +124,8 @@ fn without_the_key_or_at_another_place_a_value_says_nothing() {
     stranger.flush().unwrap();
     assert_eq!(stranger.get(&pid), None);
     drop(stranger);
-    let map = Map::open(&dir.path().join("dedup")).unwrap();
+    let path = dir.path().join("dedup");
+    let map = reopen(&path);
     let sealed = map.get(&prefix(&pid)).unwrap().unwrap();
     assert!(!sealed.windows(8).any(|w| w == [5; 8]), "the siv is not readable");
     map.insert(&prefix(&pair(2).0), &sealed).unwrap();
