@@ -149,15 +149,15 @@ fn unsafe_needs_a_named_file_and_a_reason() {
     let reasoned = "fn f() {\n    // SAFETY: g has no preconditions.\n    let x = unsafe { g() };\n}";
     assert_eq!(rules("cas/blob.rs", bare), ["unsafe", "unsafe"]);
     assert_eq!(rules("cas/blob.rs", reasoned), ["unsafe"]);
-    assert_eq!(rules("kv/arena/map.rs", bare), ["unsafe"]);
-    assert!(rules("kv/arena/map.rs", reasoned).is_empty());
+    assert_eq!(rules("kv/arena/real.rs", bare), ["unsafe"]);
+    assert!(rules("kv/arena/real.rs", reasoned).is_empty());
     for text in [
         "unsafe fn f() {}",
         "unsafe impl Send for S {}",
         "unsafe extern \"C\" { fn f(); }",
         "fn f() { m!(unsafe { g() }) }",
     ] {
-        assert_eq!(rules("kv/arena/map.rs", text), ["unsafe"], "{text}");
+        assert_eq!(rules("kv/arena/real.rs", text), ["unsafe"], "{text}");
     }
 }
 

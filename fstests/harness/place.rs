@@ -35,9 +35,10 @@ impl Place {
         self.dir.join(name)
     }
 
-    /// Unmounts and mounts again, where there is a mount; nothing may be lost by it.
+    /// Unmounts and mounts again, where there is a mount; nothing may be lost by it. `FSTESTS_VOLATILE` says that
+    /// the stand-in keeps nothing, so that it stays up.
     pub fn remount(&mut self) {
-        if let Some(mount) = &mut self.mount {
+        if let Some(mount) = self.mount.as_mut().filter(|_| std::env::var_os("FSTESTS_VOLATILE").is_none()) {
             mount.restart();
         }
     }

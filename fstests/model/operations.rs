@@ -1,9 +1,7 @@
 //! The port, operation by operation.
 
 use lovage::base::{Kind, Result, limits};
-use lovage::volume::api::{
-    Attr, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode,
-};
+use lovage::volume::api::{Attr, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode};
 use lovage::volume::{FileSystem, Filler};
 
 use super::node::Body;
