@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod bytes;
+pub mod disk;
 pub mod load;
 pub mod mount;
 pub mod place;

@@ -7,6 +7,8 @@ mod blocks;
 mod log;
 mod names;
 mod save;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
