@@ -72,6 +72,19 @@ mod tests {
         assert_eq!(local(2).open(b"journal", &sealed).unwrap_err().kind(), Kind::Corrupt);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_round_trip(purpose: Vec<u8>, plain: Vec<u8>) {
+            let sealed = local(1).seal(&purpose, &plain).unwrap();
+            assert_eq!(local(1).open(&purpose, &sealed).unwrap(), plain);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused_without_panic(bytes: Vec<u8>) {
+            assert_eq!(local(1).open(b"p", &bytes).unwrap_err().kind(), Kind::Corrupt);
+        }
+    }
+
     #[test]
     fn sealing_twice_never_repeats_a_nonce() {
         let sealer = local(1);

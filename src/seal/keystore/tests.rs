@@ -136,6 +136,51 @@ fn every_damaged_byte_and_every_truncation_is_corrupt() {
     }
 }
 
+/// The directory refuses the new file: the old one must stay as it is, and open.
+#[test]
+fn a_failed_save_leaves_the_old_file_whole() {
+    let (dir, path) = directory();
+    let mut store = Keystore::create(&path, None, entropy()).unwrap();
+    let before = fs::read(&path).unwrap();
+    store.volumes.push(secrets(1));
+    let blocker = dir.path().join(".keys.new");
+    fs::create_dir(&blocker).unwrap();
+    assert_eq!(store.save().unwrap_err().kind(), Kind::IsDirectory);
+    assert!(store.change_passphrase(Some(&Passphrase::new("p"))).is_err());
+    assert_eq!(fs::read(&path).unwrap(), before);
+    fs::remove_dir(&blocker).unwrap();
+    store.save().unwrap();
+    assert!(same(&store, &Keystore::open(&path, None).unwrap()), "without passphrase still");
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_refused_before_it_is_read_whole() {
+    let (_dir, path) = directory();
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(kind(Keystore::open(&path, None)), Kind::Corrupt);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_body_round_trips_and_no_prefix_of_it_decodes(
+        root: [u8; 32], incarnation: u32, epochs: Vec<(u32, [u8; 32])>, genesis: Vec<u8>
+    ) {
+        let epochs = epochs.into_iter().map(|(n, bytes)| (n, EpochSecret::new(bytes))).collect();
+        let volume = VolumeSecrets { id: VolumeId([1; 16]), epochs, incarnation, genesis };
+        let plain = body::encode(&DeviceRoot::new(root), &[volume, secrets(2)]).unwrap();
+        let (device, volumes) = body::decode(&plain).unwrap();
+        assert_eq!(*body::encode(&device, &volumes).unwrap(), *plain);
+        assert!((0..plain.len()).all(|n| body::decode(&plain[..n]).is_none()));
+        assert!(body::decode(&[plain.as_slice(), &[0]].concat()).is_none());
+    }
+
+    #[test]
+    fn arbitrary_headers_and_bodies_never_panic(bytes: Vec<u8>) {
+        let _ = Header::parse(&[b"lvgkeys1".as_slice(), &bytes].concat());
+        let _ = body::decode(&[&[1], bytes.as_slice()].concat());
+    }
+}
+
 /// The damage is in the body, the passphrase is right: that is Corrupt, not Denied.
 #[test]
 fn damage_is_told_from_a_wrong_passphrase() {
