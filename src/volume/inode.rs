@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::api::{Attr, Ino};
+use super::api::{Attr, Ino, ROOT_INO};
 use super::content::File;
 use super::row::Contribution;
 use super::stat::{Stat, file_kind};
@@ -101,7 +101,7 @@ impl Inner {
             ino,
             kind,
             perm: stat.perm,
-            nlink: if self.state.kind == NodeKind::Directory && links > 0 { self.subdirs.saturating_add(2) } else { links },
+            nlink: if self.state.kind == NodeKind::Directory && (links > 0 || ino == ROOT_INO) { self.subdirs.saturating_add(2) } else { links },
             uid: stat.uid,
             gid: stat.gid,
             rdev,

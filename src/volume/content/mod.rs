@@ -1,5 +1,14 @@
 //! The live content of one file: settled base, pieces written over it, and how they become blocks.
 
+mod assemble;
+mod file;
+mod gauge;
 mod pieces;
+mod read;
+mod settle;
+mod spill;
+mod stream;
 
+pub(in crate::volume) use file::{File, decode, encode};
+pub(in crate::volume) use gauge::Gauge;
 pub(in crate::volume) use pieces::{Piece, Pieces, Segment, Source};

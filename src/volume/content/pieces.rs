@@ -18,8 +18,9 @@ const GATHER: usize = 1 << 20;
 pub(in crate::volume) enum Source {
     /// Only in memory.
     Dirty(Vec<u8>),
-    /// A chunk on its way to the log; `id` tells whether it is still the same when it arrives.
-    Sealing { id: u64, data: Bytes, skip: usize },
+    /// On its way to the log: `id` tells whether it is still the same when it arrives, `cut` whether the
+    /// chunker cut it.
+    Sealing { id: u64, data: Bytes, cut: bool },
     /// Part of a block in the log, from `skip` on. Whole blocks were cut by the chunker when `cut`.
     Block { block: Ref, skip: u32, cut: bool },
     /// Zeros that take no space.
@@ -59,7 +60,9 @@ impl Piece {
         let (start, end) = (as_usize(range.start), as_usize(range.end));
         let source = match &self.source {
             Source::Dirty(data) => Source::Dirty(data.get(start..end).unwrap_or_default().to_vec()),
-            Source::Sealing { id, data, skip } => Source::Sealing { id: *id, data: data.clone(), skip: skip + start },
+            Source::Sealing { id, data, .. } => {
+                Source::Sealing { id: *id, data: data.slice(start.min(data.len())..end.min(data.len())), cut: false }
+            }
             Source::Block { block, skip, .. } => Source::Block {
                 block: *block,
                 skip: skip + u32::try_from(range.start).unwrap_or(0),
@@ -70,8 +73,9 @@ impl Piece {
         Self { len, source }
     }
 
+    /// Bytes this piece keeps in memory because nothing else has them.
     fn dirty_len(&self) -> u64 {
-        if matches!(self.source, Source::Dirty(_)) { self.len } else { 0 }
+        if matches!(self.source, Source::Dirty(_) | Source::Sealing { .. }) { self.len } else { 0 }
     }
 }
 
@@ -94,6 +98,16 @@ impl Pieces {
     /// Whether any piece lies over the base, or part of the base is cut off (`size` is the live size).
     pub fn is_pristine(&self, settled_size: u64, size: u64) -> bool {
         self.map.is_empty() && self.base_end == settled_size && size == settled_size
+    }
+
+    /// Turn every dirty piece into one that can be read without copying and recognised later.
+    pub fn freeze(&mut self, mut next_id: impl FnMut() -> u64) {
+        for piece in self.map.values_mut() {
+            if let Source::Dirty(data) = &mut piece.source {
+                let data = Bytes::from(std::mem::take(data));
+                piece.source = Source::Sealing { id: next_id(), data, cut: false };
+            }
+        }
     }
 
     /// Number of pieces.
@@ -186,8 +200,12 @@ impl Pieces {
                 data.truncate(as_usize(at - start));
                 data.shrink_to_fit();
             }
+            Source::Sealing { data, cut, .. } => {
+                data.truncate(as_usize(at - start));
+                *cut = false;
+            }
             Source::Block { cut, .. } => *cut = false,
-            _ => {}
+            Source::Hole => {}
         }
         piece.len = at - start;
         self.map.insert(at, tail);

@@ -1,0 +1,115 @@
+//! One file with unsettled changes.
+
+use std::ops::Range;
+
+use super::pieces::Pieces;
+use crate::base::port::Time;
+use crate::base::{Error, Kind, Result};
+use crate::cas::manifest::Content;
+use crate::causal::NodeState;
+
+/// Changed ranges remembered for the next journal entry; beyond this everything is restated.
+const MAX_FRESH: usize = 1024;
+
+/// The live content of a file: the settled content, pieces over it, and what was journaled of them.
+#[derive(Debug)]
+pub(in crate::volume) struct File {
+    pub base: Content,
+    pub base_size: u64,
+    pub pieces: Pieces,
+    /// Live size in bytes.
+    pub size: u64,
+    /// Modification time and time of change, once anything changed.
+    pub touched: Option<(Time, Time)>,
+    /// Grows with every change; tells a settled result from an outdated one.
+    pub generation: u64,
+    /// Ranges that changed since they were last journaled.
+    pub fresh: Vec<Range<u64>>,
+    /// The next journal entry must restate every piece.
+    pub restate: bool,
+    /// The journal holds pieces of this file: they must outlive a checkpoint.
+    pub journaled: bool,
+    /// Up to here a streaming writer's data has been cut into chunks.
+    pub frontier: Option<u64>,
+    /// A task for this file is queued.
+    pub queued: bool,
+    /// Listed among the volume's unsettled files.
+    pub listed: bool,
+    /// The error of a background write, to be told to the next fsync or close.
+    pub failed: Option<Kind>,
+    /// What was last told to the gauge.
+    reported: u64,
+}
+
+impl File {
+    /// The live view of a settled state, without changes yet.
+    pub fn of(state: &NodeState) -> Result<Box<Self>> {
+        let (base, base_size) = match state.shown() {
+            Some((_, version)) => (decode(&version.data)?, version.size),
+            None => (Content::Empty, 0),
+        };
+        Ok(Box::new(Self {
+            base,
+            base_size,
+            pieces: Pieces::over(base_size),
+            size: base_size,
+            touched: None,
+            generation: 0,
+            fresh: Vec::new(),
+            restate: false,
+            journaled: false,
+            frontier: None,
+            queued: false,
+            listed: false,
+            failed: None,
+            reported: 0,
+        }))
+    }
+
+    /// Note that `range` changed at `now`.
+    pub fn changed(&mut self, range: Range<u64>, now: Time) {
+        self.generation += 1;
+        self.touched = Some((now, now));
+        match self.fresh.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ if self.fresh.len() >= MAX_FRESH => self.restate_all(),
+            _ if self.restate => {}
+            _ => self.fresh.push(range),
+        }
+    }
+
+    /// The next journal entry says everything anew.
+    pub fn restate_all(&mut self) {
+        self.fresh.clear();
+        self.restate = true;
+    }
+
+    /// Whether anything is not in the settled state yet.
+    pub fn is_changed(&self) -> bool {
+        self.touched.is_some()
+    }
+
+    /// The change of memory held since the last call, in bytes.
+    pub fn held_change(&mut self) -> i64 {
+        let now = self.pieces.dirty_bytes();
+        let change = i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(self.reported).unwrap_or(i64::MAX);
+        self.reported = now;
+        change
+    }
+}
+
+/// The content of a version.
+pub(in crate::volume) fn decode(data: &[u8]) -> Result<Content> {
+    if data.is_empty() {
+        return Ok(Content::Empty);
+    }
+    postcard::from_bytes(data).map_err(|e| Error::new(Kind::Corrupt, "decode content", "").with_source(e))
+}
+
+/// A version's data for `content`.
+pub(in crate::volume) fn encode(content: &Content) -> Result<Vec<u8>> {
+    if *content == Content::Empty {
+        return Ok(Vec::new());
+    }
+    postcard::to_stdvec(content).map_err(|e| Error::new(Kind::Other, "encode content", "").with_source(e))
+}
