@@ -110,6 +110,19 @@ impl Pieces {
         }
     }
 
+    /// Divide the frozen piece at `offset` into parts of at most `part` bytes.
+    pub fn divide(&mut self, offset: u64, part: u64, mut next_id: impl FnMut() -> u64) {
+        let Some(piece) = self.map.get(&offset).cloned() else { return };
+        let Source::Sealing { data, .. } = &piece.source else { return };
+        let mut at = 0;
+        while at < piece.len {
+            let len = part.min(piece.len - at);
+            let data = data.slice(as_usize(at)..as_usize(at + len));
+            self.map.insert(offset + at, Piece { len, source: Source::Sealing { id: next_id(), data, cut: false } });
+            at += len;
+        }
+    }
+
     /// Number of pieces.
     pub fn len(&self) -> usize {
         self.map.len()

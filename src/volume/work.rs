@@ -1,0 +1,229 @@
+//! Background work: a queue, a few workers, and one thread that looks after time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Volume;
+use super::inode::Inode;
+use crate::base::sync::{Condvar, Mutex};
+
+/// Something to be done by a worker.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Cut what a streaming writer left, or spill.
+    Advance(Arc<Inode>),
+    /// Store one cut chunk.
+    Chunk { inode: Arc<Inode>, offset: u64, id: u64, data: Bytes },
+    /// The file was closed: settle it.
+    Settle(Arc<Inode>),
+    /// Memory is short: store whatever of this file only memory has.
+    Spill(Arc<Inode>),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Chunks first: they free memory.
+    chunks: VecDeque<Task>,
+    others: VecDeque<Task>,
+    running: usize,
+    closed: bool,
+}
+
+/// The queue. Unbounded in entries; what they hold is bounded by the gauge.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    state: Mutex<State>,
+    more: Condvar,
+    done: Condvar,
+}
+
+impl Work {
+    /// Queue a task.
+    pub fn push(&self, task: Task) {
+        let mut state = self.state.lock();
+        match task {
+            Task::Chunk { .. } => state.chunks.push_back(task),
+            _ => state.others.push_back(task),
+        }
+        drop(state);
+        self.more.notify_one();
+    }
+
+    /// The next task; `None` once closed and empty.
+    fn next(&self) -> Option<Task> {
+        let mut state = self.state.lock();
+        loop {
+            let task = state.chunks.pop_front().or_else(|| state.others.pop_front());
+            if task.is_some() {
+                state.running += 1;
+                return task;
+            }
+            if state.closed {
+                return None;
+            }
+            self.more.wait(&mut state);
+        }
+    }
+
+    fn finished(&self) {
+        let mut state = self.state.lock();
+        state.running -= 1;
+        if state.running == 0 && state.chunks.is_empty() && state.others.is_empty() {
+            self.done.notify_all();
+        }
+    }
+
+    /// Wait until nothing is queued or running.
+    pub fn drain(&self) {
+        let mut state = self.state.lock();
+        while state.running > 0 || !state.chunks.is_empty() || !state.others.is_empty() {
+            self.done.wait(&mut state);
+        }
+    }
+
+    /// Let the workers end after what is queued.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.more.notify_all();
+    }
+}
+
+/// The threads of a volume.
+#[derive(Debug, Default)]
+pub(super) struct Threads(Mutex<Vec<JoinHandle<()>>>);
+
+impl Threads {
+    /// Start `workers` workers and the timekeeper. They hold the volume weakly.
+    pub fn start(&self, volume: &Arc<Volume>, workers: usize) -> std::io::Result<()> {
+        let mut threads = self.0.lock();
+        for n in 0..workers {
+            let (work, weak) = (volume.work.clone(), Arc::downgrade(volume));
+            let thread = std::thread::Builder::new().name(format!("lovage-work-{n}"));
+            threads.push(thread.spawn(move || run(&work, &weak))?);
+        }
+        let (bell, weak) = (volume.bell.clone(), Arc::downgrade(volume));
+        let thread = std::thread::Builder::new().name("lovage-time".into());
+        threads.push(thread.spawn(move || keep_time(&bell, &weak))?);
+        Ok(())
+    }
+
+    /// Wait for all to end.
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut *self.0.lock());
+        for thread in threads {
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!("a background thread ended in panic");
+            }
+        }
+    }
+}
+
+fn run(work: &Work, volume: &Weak<Volume>) {
+    while let Some(task) = work.next() {
+        if let Some(volume) = volume.upgrade() {
+            volume.perform(task);
+        }
+        work.finished();
+    }
+}
+
+/// Wakes the timekeeper.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    state: Mutex<Ring>,
+    rung: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    rung: bool,
+    urgent: bool,
+    closed: bool,
+}
+
+impl Bell {
+    /// Something changed: look after it within a second.
+    pub fn ring(&self) {
+        let mut state = self.state.lock();
+        if !state.rung {
+            state.rung = true;
+            drop(state);
+            self.rung.notify_one();
+        }
+    }
+
+    /// Look after it now.
+    pub fn urge(&self) {
+        let mut state = self.state.lock();
+        if !state.urgent {
+            (state.rung, state.urgent) = (true, true);
+            drop(state);
+            self.rung.notify_one();
+        }
+    }
+
+    /// End the timekeeper.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.rung.notify_all();
+    }
+
+    /// Sleep until something changed, then a little longer so that changes gather. False: closed.
+    fn wait(&self, gather: Duration) -> bool {
+        let mut state = self.state.lock();
+        while !state.rung && !state.closed {
+            self.rung.wait(&mut state);
+        }
+        if !state.urgent && !state.closed {
+            self.rung.wait_for(&mut state, gather);
+        }
+        (state.rung, state.urgent) = (false, false);
+        !state.closed
+    }
+}
+
+/// Journal and seal what changed. Sleeps without a timer while nothing changes.
+fn keep_time(bell: &Bell, volume: &Weak<Volume>) {
+    const GATHER: Duration = Duration::from_millis(1000);
+    while bell.wait(GATHER) {
+        let Some(volume) = volume.upgrade() else { return };
+        if let Err(error) = volume.tend() {
+            tracing::warn!("cannot store changes: {}", error.chain());
+        }
+    }
+}
+
+impl Volume {
+    /// Tell the timekeeper that something changed.
+    pub(super) fn nudge(&self) {
+        self.bell.ring();
+    }
+
+    fn perform(&self, task: Task) {
+        let result = match task {
+            Task::Advance(inode) => {
+                clear_queued(&inode);
+                self.advance(&inode)
+            }
+            Task::Chunk { inode, offset, id, data } => self.store_chunk(&inode, offset, id, &data),
+            Task::Settle(inode) => self.settle(&inode).map(drop),
+            Task::Spill(inode) => {
+                clear_queued(&inode);
+                self.spill(&inode)
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!("background work failed: {}", error.chain());
+        }
+    }
+}
+
+fn clear_queued(inode: &Inode) {
+    if let Some(file) = inode.inner.lock().file.as_mut() {
+        file.queued = false;
+    }
+}
