@@ -11,15 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::Volume;
 use super::content::{File, Piece, Segment, Source};
 use super::inode::{Inner, Inode};
-use super::namespace::Namespace;
 use crate::base::port::Time;
 use crate::base::{Error, Kind, NodeId, Result};
 use crate::causal::{NodeState, Vector};
 use crate::kv::arena::Lsn;
-use crate::seal::Ref;
+use crate::seal::{BlockType, Ref};
 
 /// What binds sealed journal entries to their use.
 const PURPOSE: &[u8] = b"lovage journal 1";
+/// Pieces larger than this are stored as several blocks.
+const MAX_SPILL: usize = 512 << 10;
 
 /// One journal entry.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,9 +48,11 @@ pub(super) struct Pieces {
     pub base_end: u64,
     pub size: u64,
     pub mtime: Time,
-    /// Offset, length, and where it is: a block from some byte on, or nowhere (zeros).
-    pub list: Vec<(u64, u64, Option<(Ref, u32, bool)>)>,
+    pub list: Vec<Placed>,
 }
+
+/// Offset, length, and where it is: a block from some byte on (and whether the chunker cut it), or zeros.
+pub(super) type Placed = (u64, u64, Option<(Ref, u32, bool)>);
 
 impl Volume {
     /// Make every change of metadata, and the content of `synced`, part of the journal. What was changed
@@ -57,17 +60,20 @@ impl Volume {
     pub(super) fn commit(&self, synced: Option<&Arc<Inode>>) -> Result<Lsn> {
         let _turn = self.journal.lock();
         self.settle_ordered();
-        let (batch, taken) = self.collect(synced)?;
-        if batch.changes.is_empty() {
-            return Ok(self.blocks.log().end());
-        }
-        let result = encode(&batch)
-            .and_then(|plain| self.local.seal(PURPOSE, &plain))
-            .and_then(|sealed| self.blocks.log().append_journal(&sealed));
+        let mut taken = Vec::new();
+        let result = self.collect(&mut taken, synced).and_then(|batch| self.append(&batch));
         if result.is_err() {
             self.take_back(taken, synced);
         }
         result
+    }
+
+    fn append(&self, batch: &Batch) -> Result<Lsn> {
+        if batch.changes.is_empty() {
+            return Ok(self.blocks.log().end());
+        }
+        let sealed = self.local.seal(PURPOSE, &encode(batch)?)?;
+        self.blocks.log().append_journal(&sealed)
     }
 
     /// Settle files that replaced others before the replacement is journaled: old or new, never empty.
@@ -90,11 +96,12 @@ impl Volume {
         }
     }
 
-    fn collect(&self, synced: Option<&Arc<Inode>>) -> Result<(Batch, Vec<Arc<Inode>>)> {
+    /// The states of all changed nodes at one moment; `taken` says which, also when this fails half-way.
+    fn collect(&self, taken: &mut Vec<Arc<Inode>>, synced: Option<&Arc<Inode>>) -> Result<Batch> {
         let mut ns = self.ns.lock();
-        let taken: Vec<_> = ns.unjournaled.drain().map(|(_, inode)| inode).collect();
+        taken.extend(ns.unjournaled.drain().map(|(_, inode)| inode));
         let mut changes = Vec::with_capacity(taken.len() + 1);
-        for inode in &taken {
+        for inode in taken.iter() {
             let mut inner = inode.inner.lock();
             let gone = inner.is_unlinked() && inode.id != NodeId::ROOT;
             if !(gone && inner.journaled == 0 && inner.rows.is_empty()) {
@@ -103,8 +110,8 @@ impl Volume {
                 changes.push(Change::Node { id: inode.id, state, keep_pieces });
                 if !gone && !keep_pieces {
                     // Pieces journaled over the old content hold over the new state as well.
-                    if let Some(pieces) = inner.file.as_mut().filter(|f| f.journaled).map(|f| state_pieces(inode.id, f)) {
-                        changes.push(Change::Pieces(pieces));
+                    if let Some(file) = inner.file.as_mut().filter(|f| f.journaled) {
+                        changes.push(Change::Pieces(self.pieces_of(inode.id, file)?));
                     }
                 }
             }
@@ -113,11 +120,11 @@ impl Volume {
         if let Some(inode) = synced {
             let mut inner = inode.inner.lock();
             if let Some(file) = inner.file.as_mut().filter(|f| f.is_changed()) {
-                changes.push(Change::Pieces(state_pieces(inode.id, file)));
+                changes.push(Change::Pieces(self.pieces_of(inode.id, file)?));
                 file.journaled = true;
             }
         }
-        Ok((Batch { vector: ns.vector.clone(), clock: ns.clock.last(), changes }, taken))
+        Ok(Batch { vector: ns.vector.clone(), clock: ns.clock.last(), changes })
     }
 
     /// The entry could not be written: all of it still has to be.
@@ -131,30 +138,25 @@ impl Volume {
             }
             ns.unjournaled.insert(inode.ino, inode.clone());
         }
-        if let Some(file) = synced.and_then(|i| i.inner.lock().file.take()) {
-            if let Some(inode) = synced {
-                let mut inner = inode.inner.lock();
-                inner.file = Some(file);
-                if let Some(file) = inner.file.as_mut() {
-                    file.restate_all();
-                }
+        if let Some(inode) = synced {
+            if let Some(file) = inode.inner.lock().file.as_mut() {
+                file.restate_all();
             }
         }
     }
 
     /// Everything journaled of files that are not settled, for a checkpoint that ends the journal before it.
-    pub(super) fn carried(&self, ns: &Namespace) -> Vec<Pieces> {
-        let _ = ns;
+    pub(super) fn carried(&self) -> Result<Vec<Pieces>> {
         let files: Vec<_> = self.unsettled.lock().values().cloned().collect();
-        files
-            .iter()
-            .filter_map(|inode| {
-                let mut inner = inode.inner.lock();
-                let file = inner.file.as_mut().filter(|f| f.journaled)?;
+        let mut carried = Vec::new();
+        for inode in files {
+            let mut inner = inode.inner.lock();
+            if let Some(file) = inner.file.as_mut().filter(|f| f.journaled) {
                 file.restate_all();
-                Some(state_pieces(inode.id, file))
-            })
-            .collect()
+                carried.push(self.pieces_of(inode.id, file)?);
+            }
+        }
+        Ok(carried)
     }
 
     /// Decode a sealed journal entry.
@@ -168,34 +170,51 @@ fn encode(batch: &Batch) -> Result<Vec<u8>> {
     postcard::to_stdvec(batch).map_err(|e| Error::new(Kind::Other, "encode journal entry", "").with_source(e))
 }
 
-/// What must be said about the unsettled content of a file; afterwards nothing of it is fresh. Bytes that
-/// are only in memory are left out: they were written after the sync began.
-fn state_pieces(id: NodeId, file: &mut File) -> Pieces {
-    let restate = file.restate || !file.journaled;
-    let ranges = if restate { vec![0..file.size] } else { std::mem::take(&mut file.fresh) };
-    let mut list = Vec::new();
-    for range in ranges {
-        for (at, len, segment) in file.pieces.segments(range.start..range.end.min(file.size)) {
-            match segment {
-                Segment::Base | Segment::Hole => {}
-                Segment::Piece { piece, skip } => list.extend(place(piece, skip).map(|p| (at, len, p))),
+impl Volume {
+    /// What must be said about the unsettled content of a file; afterwards nothing of it is fresh. Bytes that
+    /// were written since they were last spilled are stored here and now: leaving them out could uncover
+    /// older bytes below ones that were already acknowledged.
+    fn pieces_of(&self, id: NodeId, file: &mut File) -> Result<Pieces> {
+        let restate = file.restate || !file.journaled;
+        let ranges = if restate { vec![0..file.size] } else { file.fresh.clone() };
+        let mut list = Vec::new();
+        for range in ranges {
+            for (at, len, segment) in file.pieces.segments(range.start..range.end.min(file.size)) {
+                if let Segment::Piece { piece, skip } = segment {
+                    self.place(piece, (at, len, skip), &mut list)?;
+                }
             }
         }
+        file.fresh.clear();
+        file.restate = false;
+        let mtime = file.touched.map_or(Time(0), |(mtime, _)| mtime);
+        Ok(Pieces { id, restate, base_end: file.pieces.base_end(), size: file.size, mtime, list })
     }
-    file.fresh.clear();
-    file.restate = false;
-    let mtime = file.touched.map_or(Time(0), |(mtime, _)| mtime);
-    Pieces { id, restate, base_end: file.pieces.base_end(), size: file.size, mtime, list }
-}
 
-#[allow(clippy::option_option)] // outer: can it be named at all; inner: is it more than zeros
-fn place(piece: &Piece, skip: u64) -> Option<Option<(Ref, u32, bool)>> {
-    match &piece.source {
-        Source::Dirty(_) | Source::Sealing { .. } => None,
-        Source::Block { block, skip: inside, cut } => {
-            Some(Some((*block, inside.saturating_add(u32::try_from(skip).unwrap_or(u32::MAX)), *cut && skip == 0)))
+    fn place(&self, piece: &Piece, (at, len, skip): (u64, u64, u64), list: &mut Vec<Placed>) -> Result<()> {
+        let bytes: &[u8] = match &piece.source {
+            Source::Dirty(data) => data,
+            Source::Sealing { data, .. } => data,
+            Source::Hole => {
+                list.push((at, len, None));
+                return Ok(());
+            }
+            Source::Block { block, skip: inside, cut } => {
+                let skip = inside.saturating_add(u32::try_from(skip).unwrap_or(u32::MAX));
+                let whole = skip == 0 && len == u64::from(block.len);
+                list.push((at, len, Some((*block, skip, *cut && whole))));
+                return Ok(());
+            }
+        };
+        let from = usize::try_from(skip).unwrap_or(usize::MAX);
+        let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+        let mut at = at;
+        for part in bytes.get(from..to).unwrap_or_default().chunks(MAX_SPILL) {
+            let block = self.blocks.put(BlockType::Data, 0, part)?;
+            list.push((at, part.len() as u64, Some((block, 0, false))));
+            at += part.len() as u64;
         }
-        Source::Hole => Some(None),
+        Ok(())
     }
 }
 

@@ -1,8 +1,142 @@
 //! The live volume: file operations over an overlay, a journal and sealed trees.
 //!
 //! Rank 4. Synchronous and thread-safe; knows nothing of FUSE, sockets or the command line.
+//!
+//! Reads merge three layers: pieces of unsettled files and changed names in memory, over the sealed trees.
+//! Writes change memory, then (settling) content becomes blocks, then (the journal) states become durable,
+//! then (sealing) the trees take them over. Lock order: sealing, journal, namespace, one inode.
 
 pub mod api;
+mod content;
 mod filesystem;
+mod inode;
+mod journal;
+mod names;
+mod namespace;
+mod ops;
+mod options;
+mod recovery;
+mod row;
+mod sealing;
+mod stat;
+mod store;
+mod table;
+mod tend;
+mod totals;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use filesystem::{FileSystem, Filler, Invalidate};
+pub use options::{Options, Setup};
+pub use recovery::Opened;
+pub use row::Totals;
+
+use crate::base::port::{Clock, Entropy};
+use crate::base::sync::Mutex;
+use crate::base::{Error, Kind, Result, VolumeId};
+use crate::cas::{Blocks, Chunker};
+use crate::seal::{AuthorKey, LocalSealer, Sealer};
+use crate::tree::Tree;
+use api::Ino;
+use content::Gauge;
+use inode::Inode;
+use namespace::Namespace;
+use ops::Listings;
+use table::Spread;
+use work::{Bell, Threads, Work};
+
+/// An open volume. Shared by `Arc`; [`Volume::close`] before dropping, or what was not synced is only in the
+/// journal as far as the timekeeper came.
+pub struct Volume {
+    id: VolumeId,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    blocks: Arc<Blocks>,
+    tree: Tree,
+    chunker: Chunker,
+    sealer: Arc<Sealer>,
+    local: LocalSealer,
+    author: AuthorKey,
+    /// Lock order: `sealing`, then `journal`, then `ns`, then one inode's own lock; `unsettled` and the gauge last.
+    sealing: Mutex<()>,
+    journal: Mutex<()>,
+    ns: Mutex<Namespace>,
+    /// Files with live content, by number.
+    unsettled: Mutex<HashMap<Ino, Arc<Inode>, Spread>>,
+    gauge: Gauge,
+    listings: Listings,
+    work: Arc<Work>,
+    bell: Arc<Bell>,
+    threads: Threads,
+    piece: AtomicU64,
+    garbage: AtomicU64,
+    closed: AtomicBool,
+    read_only: bool,
+    dir: std::path::PathBuf,
+    tended: Mutex<tend::Tended>,
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Volume({})", self.id)
+    }
+}
+
+impl Volume {
+    /// The volume's id.
+    pub fn id(&self) -> VolumeId {
+        self.id
+    }
+
+    /// The volume's block store.
+    pub fn blocks(&self) -> &Arc<Blocks> {
+        &self.blocks
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.read_only || self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(Kind::ReadOnly, "change volume", self.id.to_string()));
+        }
+        Ok(())
+    }
+
+    /// An id that tells one piece of live content from any other.
+    fn next_piece(&self) -> u64 {
+        self.piece.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Everything acknowledged so far is durable when this returns.
+    pub fn sync_all(&self) -> Result<()> {
+        self.settle_all()?;
+        let lsn = self.commit(None)?;
+        self.blocks.log().sync(lsn)
+    }
+
+    /// Seal, stop the threads, close the log. Later changes fail. The first error is returned; everything
+    /// that can still be done is done.
+    pub fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let synced = self.sync_all().and_then(|()| self.seal());
+        self.bell.close();
+        self.work.close();
+        self.threads.join();
+        synced.and_then(|()| self.blocks.log().close())
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        self.bell.close();
+        self.work.close();
+    }
+}

@@ -103,7 +103,6 @@ impl Row {
                     bytes: signed(t.rbytes),
                     files: signed(t.rfiles),
                     subdirs: signed(t.rsubdirs) + 1,
-                    direct_subdirs: 1,
                     changed: t.rctime.max(self.ctime.0),
                 }
             }
@@ -111,7 +110,6 @@ impl Row {
                 bytes: if kind == NodeKind::File { signed(self.size) } else { 0 },
                 files: 1,
                 subdirs: 0,
-                direct_subdirs: 0,
                 changed: self.ctime.0,
             },
         }
@@ -132,7 +130,6 @@ pub(super) struct Contribution {
     pub bytes: i128,
     pub files: i128,
     pub subdirs: i128,
-    pub direct_subdirs: i64,
     pub changed: i64,
 }
 
@@ -141,7 +138,6 @@ impl Contribution {
         self.bytes += other.bytes;
         self.files += other.files;
         self.subdirs += other.subdirs;
-        self.direct_subdirs += other.direct_subdirs;
         self.changed = self.changed.max(other.changed);
     }
 
@@ -149,7 +145,20 @@ impl Contribution {
         self.bytes -= other.bytes;
         self.files -= other.files;
         self.subdirs -= other.subdirs;
-        self.direct_subdirs -= other.direct_subdirs;
+    }
+
+    /// The totals of the directory whose row contributed this.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            rbytes: clamp(self.bytes),
+            rfiles: clamp(self.files),
+            rsubdirs: clamp(self.subdirs - 1),
+            rctime: self.changed,
+        }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.bytes == 0 && self.files == 0 && self.subdirs == 0
     }
 
     pub fn apply(&self, totals: &mut Totals) {

@@ -172,11 +172,16 @@ impl Bell {
         self.rung.notify_all();
     }
 
-    /// Sleep until something changed, then a little longer so that changes gather. False: closed.
-    fn wait(&self, gather: Duration) -> bool {
+    /// Sleep until something changed (or, with `again`, that long at most), then a little longer so that
+    /// changes gather. False: closed.
+    fn wait(&self, again: Option<Duration>, gather: Duration) -> bool {
         let mut state = self.state.lock();
         while !state.rung && !state.closed {
-            self.rung.wait(&mut state);
+            match again {
+                Some(limit) if self.rung.wait_for(&mut state, limit).timed_out() => return !state.closed,
+                Some(_) => {}
+                None => self.rung.wait(&mut state),
+            }
         }
         if !state.urgent && !state.closed {
             self.rung.wait_for(&mut state, gather);
@@ -189,11 +194,16 @@ impl Bell {
 /// Journal and seal what changed. Sleeps without a timer while nothing changes.
 fn keep_time(bell: &Bell, volume: &Weak<Volume>) {
     const GATHER: Duration = Duration::from_millis(1000);
-    while bell.wait(GATHER) {
+    let mut again = None;
+    while bell.wait(again, GATHER) {
         let Some(volume) = volume.upgrade() else { return };
-        if let Err(error) = volume.tend() {
-            tracing::warn!("cannot store changes: {}", error.chain());
-        }
+        again = match volume.tend() {
+            Ok(more) => more.then_some(GATHER),
+            Err(error) => {
+                tracing::warn!("cannot store changes: {}", error.chain());
+                Some(GATHER * 5)
+            }
+        };
     }
 }
 

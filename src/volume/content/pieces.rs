@@ -239,9 +239,26 @@ impl Pieces {
         self.base_end = self.base_end.min(size);
     }
 
-    /// Forget the settled content below: from here on pieces alone say what is there.
-    pub fn detach_base(&mut self) {
+    /// The same content said by pieces alone: `self` says what `above`'s base said.
+    pub fn under(mut self, above: &Self) -> Self {
+        self.truncate(above.base_end);
+        for (at, piece) in above.iter() {
+            self.put(at, piece.clone());
+        }
         self.base_end = 0;
+        self
+    }
+
+    /// Copies of the pieces in `range`, cut at its ends.
+    pub fn extract(&self, range: Range<u64>) -> Vec<(u64, Piece)> {
+        let segments = self.segments(range).into_iter();
+        segments
+            .filter_map(|(at, len, segment)| match segment {
+                Segment::Piece { piece, skip: 0 } if len == piece.len => Some((at, piece.clone())),
+                Segment::Piece { piece, skip } => Some((at, piece.slice(skip..skip + len))),
+                Segment::Base | Segment::Hole => None,
+            })
+            .collect()
     }
 
     /// Set where the settled content stops showing (used when a journal is replayed).

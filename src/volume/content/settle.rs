@@ -141,7 +141,6 @@ impl Volume {
         let inner = &mut *guard;
         let Some(file) = inner.file.as_mut() else { return Ok(true) };
         if file.generation != plan.generation {
-            file.restate |= file.journaled;
             return Ok(false);
         }
         let mtime = file.touched.map_or(plan.mtime, |(mtime, _)| mtime);

@@ -1,15 +1,17 @@
 //! File operations, one file each: the tree is the feature list.
 
+mod acl;
 mod attr;
+mod copy;
+mod filesystem;
+mod io;
 mod link;
 mod listing;
 mod make;
+mod open;
 mod rename;
+mod space;
 mod unlink;
 mod xattr;
-mod acl;
-mod io;
-mod space;
-mod copy;
-mod open;
-mod filesystem;
+
+pub(in crate::volume) use listing::Listings;

@@ -46,8 +46,7 @@ proptest! {
         let base: Vec<u8> = (0..base_len).map(|i| (i % 250) as u8 + 1).collect();
         let mut pieces = Pieces::over(base_len as u64);
         let mut model = base.clone();
-        let mut detached = base.clone();
-        for op in ops {
+                for op in ops {
             match op {
                 Op::Write(at, data) => {
                     let end = at as usize + data.len();
@@ -65,12 +64,12 @@ proptest! {
                     model.resize(size as usize, 0);
                 }
                 Op::Collapse(at, n) if at + n <= model.len() as u64 => {
-                    detach(&mut pieces, &mut detached);
+                    detach(&mut pieces, &base);
                     pieces.collapse(at..at + n);
                     model.drain(at as usize..(at + n) as usize);
                 }
                 Op::Insert(at, n) if at <= model.len() as u64 => {
-                    detach(&mut pieces, &mut detached);
+                    detach(&mut pieces, &base);
                     pieces.insert_gap(at, n);
                     model.splice(at as usize..at as usize, std::iter::repeat_n(0, n as usize));
                 }
@@ -83,19 +82,11 @@ proptest! {
     }
 }
 
-/// What the volume does before it shifts content: turn the visible base into pieces.
-fn detach(pieces: &mut Pieces, base: &mut [u8]) {
-    let parts: Vec<(u64, u64)> = pieces
-        .segments(0..pieces.base_end())
-        .into_iter()
-        .filter(|(.., s)| matches!(s, Segment::Base))
-        .map(|(at, len, _)| (at, len))
-        .collect();
-    for (at, len) in parts {
-        let data = base[at as usize..(at + len) as usize].to_vec();
-        pieces.put(at, Piece { len, source: Source::Dirty(data) });
-    }
-    pieces.detach_base();
+/// What the volume does before it shifts content: turn the base into pieces.
+fn detach(pieces: &mut Pieces, base: &[u8]) {
+    let mut below = Pieces::over(0);
+    below.write(0, base);
+    *pieces = below.under(pieces);
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! What a volume is opened with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::port::{Clock, Entropy, System};
+use crate::seal::{DeviceRoot, VolumeSecrets};
+
+/// Memory and behaviour. All sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Unwritten file content; writers wait beyond it.
+    pub dirty_max: u64,
+    /// Plaintext of blocks.
+    pub cache: u64,
+    /// Decoded tree nodes.
+    pub tree_cache: usize,
+    /// Nodes kept resident though nothing about them changed.
+    pub residents: usize,
+    /// Seal when this many nodes have changed.
+    pub seal_at: usize,
+    /// Worker threads.
+    pub workers: usize,
+    /// Try to compress every block.
+    pub compress: bool,
+    /// Refuse every change.
+    pub read_only: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            dirty_max: 64 << 20,
+            cache: 64 << 20,
+            tree_cache: 24 << 20,
+            residents: 32 << 10,
+            seal_at: 16 << 10,
+            workers: 2,
+            compress: true,
+            read_only: false,
+        }
+    }
+}
+
+impl Options {
+    /// For machines with little memory.
+    pub fn low_mem() -> Self {
+        Self {
+            dirty_max: 12 << 20,
+            cache: 8 << 20,
+            tree_cache: 4 << 20,
+            residents: 4 << 10,
+            seal_at: 4 << 10,
+            ..Self::default()
+        }
+    }
+}
+
+/// Everything a volume is made of.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// Where its log and local indexes live; made if it is not there.
+    pub dir: PathBuf,
+    /// This device.
+    pub device: &'a DeviceRoot,
+    /// The volume's keys and genesis.
+    pub secrets: &'a VolumeSecrets,
+    /// Owner of the root directory of a new volume: user and group.
+    pub owner: (u32, u32),
+    /// Memory and behaviour.
+    pub options: Options,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl<'a> Setup<'a> {
+    /// With the system's clock and randomness and default options.
+    pub fn new(dir: PathBuf, device: &'a DeviceRoot, secrets: &'a VolumeSecrets, owner: (u32, u32)) -> Self {
+        Self { dir, device, secrets, owner, options: Options::default(), clock: Arc::new(System), entropy: Arc::new(System) }
+    }
+}

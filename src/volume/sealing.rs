@@ -1,0 +1,361 @@
+//! Sealing: the changes since the last seal become part of the trees, and a checkpoint replaces the journal.
+//!
+//! Changes are copied out under the namespace's lock, folded into new trees without it, and dropped from the
+//! overlay where nothing newer came meanwhile. Costs O(changed nodes + touched tree nodes).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Volume;
+use super::inode::Inode;
+use super::journal::Pieces;
+use super::names::name_in;
+use super::namespace::Roots;
+use super::row::{Contribution, Row, Totals, encode_state, index_key};
+use crate::base::port::Time;
+use crate::base::{Digest, Error, Kind, Name, NodeId, Result, WriterIndex, hash};
+use crate::causal::{NodeKind, NodeState, Vector};
+use crate::kv::arena::Lsn;
+use crate::seal::head::seal_head;
+use crate::tree::Root;
+
+const PURPOSE: &[u8] = b"lovage checkpoint 1";
+
+/// What a checkpoint says: all there is to know to open the volume without an older journal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub roots: Roots,
+    pub vector: Vector,
+    pub clock: Time,
+    pub writer: WriterIndex,
+    /// Journaled content of files that were not settled yet.
+    pub carried: Vec<Pieces>,
+    /// The signed head of this state.
+    pub head: Vec<u8>,
+    /// Bytes of content that became garbage since the last collection.
+    pub garbage: u64,
+}
+
+/// What a head says, encrypted for readers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HeadBody {
+    pub vector: Vector,
+    pub raw: Root,
+    pub index: Root,
+    pub previous: Digest,
+    pub time: Time,
+}
+
+/// A changed node as it was when the seal began.
+struct Changed {
+    inode: Arc<Inode>,
+    version: u64,
+    state: Option<NodeState>,
+    subdirs: u32,
+    old_rows: Rows,
+}
+
+/// Where a node is in the sealed index, and what it adds to the totals there.
+type Rows = Vec<(NodeId, Name, Contribution)>;
+
+/// What a seal made.
+struct Folded {
+    roots: Roots,
+    /// The rows of each changed node, in the snapshot's order.
+    rows: Vec<Rows>,
+    /// The rows of directories whose totals changed.
+    dirs: Vec<(NodeId, Rows)>,
+}
+
+/// Everything a seal works on.
+struct Snapshot {
+    changed: Vec<Changed>,
+    names: Vec<(NodeId, Vec<(Name, u64)>)>,
+    roots: Arc<Roots>,
+    vector: Vector,
+    clock: Time,
+    writer: WriterIndex,
+    carried: Vec<Pieces>,
+    covers: Lsn,
+    born: i64,
+}
+
+/// The rows of the index that change, and what they add to the directories above.
+#[derive(Default)]
+struct Staged {
+    rows: BTreeMap<Vec<u8>, Option<Row>>,
+    /// Where each staged directory row is.
+    dirs: HashMap<NodeId, (NodeId, Vec<u8>)>,
+    pending: HashMap<NodeId, Contribution>,
+    gone: std::collections::HashSet<NodeId>,
+}
+
+impl Volume {
+    /// Fold everything that changed into the trees and write a checkpoint. Durable when it returns.
+    pub(super) fn seal(&self) -> Result<()> {
+        let _turn = self.sealing.lock();
+        let snapshot = self.snapshot()?;
+        if snapshot.changed.is_empty() && snapshot.carried.is_empty() && snapshot.roots.seq > 0 {
+            return Ok(());
+        }
+        match self.fold(&snapshot) {
+            Ok(folded) => {
+                self.complete(&snapshot, folded);
+                Ok(())
+            }
+            Err(error) => {
+                self.retract(&snapshot);
+                Err(error)
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Result<Snapshot> {
+        let _turn = self.journal.lock();
+        let mut ns = self.ns.lock();
+        let carried = self.carried()?;
+        let changed = ns
+            .unsealed
+            .drain()
+            .map(|(_, inode)| {
+                let inner = inode.inner.lock();
+                let gone = inner.is_unlinked() && inode.id != NodeId::ROOT;
+                let changed = Changed {
+                    version: inner.version,
+                    state: if gone { None } else { Some(inner.state.clone()) },
+                    subdirs: inner.subdirs,
+                    old_rows: inner.rows.clone(),
+                    inode: inode.clone(),
+                };
+                drop(inner);
+                changed
+            })
+            .collect();
+        let names = ns
+            .names
+            .iter_mut()
+            .map(|(dir, names)| {
+                names.fresh = false;
+                (*dir, names.map.iter().map(|(name, entry)| (name.clone(), entry.version)).collect())
+            })
+            .collect();
+        Ok(Snapshot {
+            changed,
+            names,
+            roots: ns.roots.clone(),
+            vector: ns.vector.clone(),
+            clock: ns.clock.last(),
+            writer: ns.writer,
+            carried,
+            covers: self.blocks.log().end(),
+            born: ns.born,
+        })
+    }
+
+    /// Build the new trees and store the checkpoint.
+    fn fold(&self, snapshot: &Snapshot) -> Result<Folded> {
+        let mut roots = (*snapshot.roots).clone();
+        self.fold_states(snapshot, &mut roots)?;
+        let staged = self.stage(snapshot, &mut roots)?;
+        let rows = snapshot.changed.iter().map(|c| staged.rows_of(c)).collect();
+        let edits: Result<Vec<_>> = staged
+            .rows
+            .iter()
+            .map(|(key, row)| Ok((key.clone(), row.as_ref().map(Row::encode).transpose()?)))
+            .collect();
+        roots.index = self.tree.edit(&roots.index, &edits?)?;
+        roots.seq += 1;
+        let head = self.make_head(snapshot, &roots)?;
+        roots.head = hash(&[&head]);
+        let checkpoint = Checkpoint {
+            roots: roots.clone(),
+            vector: snapshot.vector.clone(),
+            clock: snapshot.clock,
+            writer: snapshot.writer,
+            carried: snapshot.carried.clone(),
+            head,
+            garbage: self.garbage_bytes(),
+        };
+        let plain = postcard::to_stdvec(&checkpoint)
+            .map_err(|e| Error::new(Kind::Other, "encode checkpoint", "").with_source(e))?;
+        let sealed = self.local.seal(PURPOSE, &plain)?;
+        self.blocks.log().checkpoint_covering(snapshot.covers, &sealed)?;
+        Ok(Folded { roots, rows, dirs: staged.dir_rows() })
+    }
+
+    fn fold_states(&self, snapshot: &Snapshot, roots: &mut Roots) -> Result<()> {
+        let mut raw = Vec::with_capacity(snapshot.changed.len());
+        let mut local = Vec::new();
+        for changed in &snapshot.changed {
+            let key = changed.inode.id.as_bytes().to_vec();
+            let value = changed.state.as_ref().map(encode_state).transpose()?;
+            if changed.inode.kind.is_local() { local.push((key, value)) } else { raw.push((key, value)) }
+        }
+        raw.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        local.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        roots.raw = self.tree.edit(&roots.raw, &raw)?;
+        roots.local = self.tree.edit(&roots.local, &local)?;
+        Ok(())
+    }
+
+    /// The new rows, with recursive totals carried up to the root.
+    fn stage(&self, snapshot: &Snapshot, roots: &mut Roots) -> Result<Staged> {
+        let mut staged = Staged::default();
+        for changed in &snapshot.changed {
+            for (parent, name, contribution) in &changed.old_rows {
+                staged.rows.insert(index_key(*parent, name.as_bytes()), None);
+                staged.pending.entry(*parent).or_default().subtract(*contribution);
+            }
+        }
+        for changed in &snapshot.changed {
+            let Some(state) = &changed.state else {
+                staged.gone.insert(changed.inode.id);
+                continue;
+            };
+            if changed.inode.id == NodeId::ROOT {
+                roots.root_subdirs = changed.subdirs;
+            }
+            let is_dir = state.kind == NodeKind::Directory;
+            let totals = is_dir.then(|| changed.old_rows.first().map_or_else(Totals::default, |(.., c)| c.totals()));
+            for (link, place) in state.places() {
+                let row = Row::of(changed.inode.id, link, state, changed.subdirs, totals);
+                let key = index_key(place.parent, place.name.as_bytes());
+                staged.pending.entry(place.parent).or_default().add(row.contribution());
+                if is_dir {
+                    staged.dirs.insert(changed.inode.id, (place.parent, key.clone()));
+                }
+                staged.rows.insert(key, Some(row));
+            }
+        }
+        self.carry_up(&mut staged, roots)?;
+        Ok(staged)
+    }
+
+    /// Apply what is pending to directory rows until it has reached the root.
+    fn carry_up(&self, staged: &mut Staged, roots: &mut Roots) -> Result<()> {
+        while let Some(dir) = staged.pending.keys().next().copied() {
+            let Some(change) = staged.pending.remove(&dir) else { continue };
+            if dir == NodeId::ROOT {
+                change.apply(&mut roots.totals);
+                continue;
+            }
+            if staged.gone.contains(&dir) {
+                continue;
+            }
+            if !staged.dirs.contains_key(&dir) && !self.stage_clean_dir(staged, roots, dir)? {
+                continue;
+            }
+            let Some((parent, key)) = staged.dirs.get(&dir).cloned() else { continue };
+            if let Some(Some(row)) = staged.rows.get_mut(&key) {
+                let before = row.contribution();
+                change.apply(row.totals.get_or_insert_default());
+                let mut difference = row.contribution();
+                difference.subtract(before);
+                if !difference.is_nothing() || change.changed > before.changed {
+                    staged.pending.entry(parent).or_default().add(difference);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stage the row of a directory that did not change itself.
+    fn stage_clean_dir(&self, staged: &mut Staged, roots: &Roots, dir: NodeId) -> Result<bool> {
+        let Some(state) = self.sealed_state(roots, dir)? else { return Ok(false) };
+        let Some((_, place)) = state.places().next() else { return Ok(false) };
+        let Some(row) = self.sealed_row(roots, place.parent, place.name.as_bytes())? else { return Ok(false) };
+        let key = index_key(place.parent, place.name.as_bytes());
+        staged.dirs.insert(dir, (place.parent, key.clone()));
+        staged.rows.insert(key, Some(row));
+        Ok(true)
+    }
+
+    /// Sign what was sealed.
+    fn make_head(&self, snapshot: &Snapshot, roots: &Roots) -> Result<Vec<u8>> {
+        let body = HeadBody {
+            vector: snapshot.vector.clone(),
+            raw: roots.raw.clone(),
+            index: roots.index.clone(),
+            previous: roots.head,
+            time: snapshot.clock,
+        };
+        let body =
+            postcard::to_stdvec(&body).map_err(|e| Error::new(Kind::Other, "encode head", "").with_source(e))?;
+        seal_head(&self.sealer, &self.author, snapshot.writer, roots.seq, &body, &*self.entropy)
+    }
+
+    /// Make the new trees current and forget what they now contain.
+    fn complete(&self, snapshot: &Snapshot, folded: Folded) {
+        let mut guard = self.ns.lock();
+        let ns = &mut *guard;
+        ns.roots = Arc::new(folded.roots);
+        for (dir, rows) in folded.dirs {
+            if let Some(inode) = ns.table.resident(ns.table.number(dir)) {
+                inode.inner.lock().rows = rows;
+            }
+        }
+        ns.born -= snapshot.born;
+        for (changed, rows) in snapshot.changed.iter().zip(folded.rows) {
+            let mut inner = changed.inode.inner.lock();
+            inner.sealed = changed.version;
+            inner.rows = rows;
+            if inner.version == changed.version {
+                inner.journaled = changed.version;
+                ns.unjournaled.remove(&changed.inode.ino);
+            } else {
+                ns.unsealed.insert(changed.inode.ino, changed.inode.clone());
+            }
+        }
+        for (dir, sealed) in &snapshot.names {
+            let Some(names) = ns.names.get_mut(dir) else { continue };
+            for (name, version) in sealed {
+                if names.map.get(name).is_some_and(|e| e.version == *version) {
+                    names.map.remove(name);
+                }
+            }
+            if names.map.is_empty() && !names.fresh {
+                ns.names.remove(dir);
+            }
+        }
+        ns.table.sweep();
+    }
+
+    /// The seal failed: everything in it is still to be sealed.
+    fn retract(&self, snapshot: &Snapshot) {
+        let mut ns = self.ns.lock();
+        for changed in &snapshot.changed {
+            ns.unsealed.entry(changed.inode.ino).or_insert_with(|| changed.inode.clone());
+        }
+    }
+
+    pub(super) fn open_checkpoint(&self, sealed: &[u8]) -> Result<Checkpoint> {
+        let plain = self.local.open(PURPOSE, sealed)?;
+        postcard::from_bytes(&plain).map_err(|e| Error::new(Kind::Corrupt, "decode checkpoint", "").with_source(e))
+    }
+}
+
+impl Staged {
+    /// The rows `changed` has after this seal.
+    fn rows_of(&self, changed: &Changed) -> Rows {
+        let Some(state) = &changed.state else { return Vec::new() };
+        state
+            .places()
+            .filter_map(|(_, place)| {
+                let row = self.rows.get(&index_key(place.parent, place.name.as_bytes()))?.as_ref()?;
+                Some((place.parent, place.name.clone(), row.contribution()))
+            })
+            .collect()
+    }
+
+    /// The rows of every staged directory.
+    fn dir_rows(&self) -> Vec<(NodeId, Rows)> {
+        let row = |(dir, (parent, key)): (&NodeId, &(NodeId, Vec<u8>))| {
+            let row = self.rows.get(key)?.as_ref()?;
+            let name = Name::new(name_in(key, *parent)?).ok()?;
+            Some((*dir, vec![(*parent, name, row.contribution())]))
+        };
+        self.dirs.iter().filter_map(row).collect()
+    }
+}
