@@ -248,7 +248,11 @@ pub(super) fn name_in(key: &[u8], dir: NodeId) -> Option<&[u8]> {
 }
 
 /// Up to `limit` changed names of `dir` after `from`, in order.
-pub(super) fn changed_after(ns: &Namespace, dir: NodeId, from: Option<&Name>) -> Option<btree_map::Range<'_, Name, Entry>> {
+pub(super) fn changed_after<'n>(
+    ns: &'n Namespace,
+    dir: NodeId,
+    from: Option<&Name>,
+) -> Option<btree_map::Range<'n, Name, Entry>> {
     let names = ns.names.get(&dir)?;
     Some(match from {
         Some(name) => names.map.range::<Name, _>((Bound::Excluded(name), Bound::Unbounded)),

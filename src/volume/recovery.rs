@@ -21,6 +21,7 @@ use crate::base::{Context, Error, Kind, NodeId, Result};
 use crate::cas::{self, Blocks, Chunker, Chunking, DedupIndex};
 use crate::causal::{Field, NodeKind, NodeState, Register, Value, Vector};
 use crate::kv::arena::{self, Log, RealDisk, Recovery};
+use crate::kv::local::Map;
 use crate::seal::genesis::{self, Genesis};
 use crate::tree::Tree;
 
@@ -93,7 +94,10 @@ impl Volume {
             genesis::Chunking::Fixed => Chunking::Fixed,
         };
         let local = || setup.device.local_sealer(secrets.id, setup.entropy.clone());
-        let index = index.map(|path| DedupIndex::open(path, local()));
+        let index = match index.map(Path::to_path_buf) {
+            Some(path) => Some(DedupIndex::start(local(), move || Map::open(&path))?),
+            None => None,
+        };
         let dedup = genesis.dedup == genesis::Dedup::On;
         let options = cas::Options { compress, dedup, cache_bytes: cache };
         let blocks = Arc::new(Blocks::new(log, sealer.clone(), index, options).with_entropy(setup.entropy.clone()));

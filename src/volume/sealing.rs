@@ -165,7 +165,7 @@ impl Volume {
             .iter()
             .map(|(key, row)| Ok((key.clone(), row.as_ref().map(Row::encode).transpose()?)))
             .collect();
-        roots.index = self.tree.edit(&roots.index, &edits?)?;
+        roots.index = self.tree.edit(&roots.index, edits?)?;
         roots.seq += 1;
         let head = self.make_head(snapshot, &roots)?;
         roots.head = hash(&[&head]);
@@ -195,8 +195,8 @@ impl Volume {
         }
         raw.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         local.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        roots.raw = self.tree.edit(&roots.raw, &raw)?;
-        roots.local = self.tree.edit(&roots.local, &local)?;
+        roots.raw = self.tree.edit(&roots.raw, raw)?;
+        roots.local = self.tree.edit(&roots.local, local)?;
         Ok(())
     }
 

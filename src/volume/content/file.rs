@@ -70,10 +70,11 @@ impl File {
     pub fn changed(&mut self, range: Range<u64>, now: Time) {
         self.generation += 1;
         self.touched = Some((now, now));
+        let full = self.fresh.len() >= MAX_FRESH;
         match self.fresh.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
-            _ if self.fresh.len() >= MAX_FRESH => self.restate_all(),
             _ if self.restate => {}
+            _ if full => self.restate_all(),
             _ => self.fresh.push(range),
         }
     }

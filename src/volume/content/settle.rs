@@ -42,7 +42,7 @@ impl Volume {
     /// Make the live content of `inode` its settled content. False: it changed meanwhile, try again later.
     pub(in crate::volume) fn settle(&self, inode: &Arc<Inode>) -> Result<bool> {
         let Some(plan) = self.freeze(inode) else { return Ok(true) };
-        let content = match self.assemble(&plan) {
+        let content = match self.build(&plan) {
             Ok(content) => content,
             Err(error) => {
                 self.background_failed(inode, &error);
@@ -81,7 +81,7 @@ impl Volume {
         })
     }
 
-    fn assemble(&self, plan: &Plan) -> Result<Content> {
+    fn build(&self, plan: &Plan) -> Result<Content> {
         if let [Item::Bytes(data)] = plan.items.as_slice() {
             if data.len() <= limits::MAX_INLINE {
                 return Content::inline(data);
