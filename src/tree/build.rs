@@ -80,7 +80,7 @@ impl Draft {
 pub(super) struct Levels<'t> {
     tree: &'t Tree,
     base: u8,
-    levels: Vec<Open>,
+    open: Vec<Open>,
 }
 
 /// The unfinished node of a level. It is saved only when another entry follows: what is last may turn
@@ -93,7 +93,7 @@ struct Open {
 impl<'t> Levels<'t> {
     /// Entries will be of level `base`.
     pub(super) fn new(tree: &'t Tree, base: u8) -> Self {
-        Self { tree, base, levels: Vec::new() }
+        Self { tree, base, open: Vec::new() }
     }
 
     /// Append an entry; keys must ascend (checked when the node is saved).
@@ -104,13 +104,13 @@ impl<'t> Levels<'t> {
     fn push_at(&mut self, height: usize, key: &[u8], value: &[u8]) -> Result<()> {
         let level = u8::try_from(height).ok().and_then(|h| self.base.checked_add(h));
         let level = level.ok_or_else(|| Error::new(Kind::TooBig, "build tree", "too many levels"))?;
-        if self.levels.len() <= height {
-            self.levels.push(Open { draft: Draft::new(level), ended: false });
+        if self.open.len() <= height {
+            self.open.push(Open { draft: Draft::new(level), ended: false });
         }
-        if self.levels.get(height).is_some_and(|open| open.ended) {
+        if self.open.get(height).is_some_and(|open| open.ended) {
             self.flush(height)?;
         }
-        let Some(open) = self.levels.get_mut(height) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(height) else { return Ok(()) };
         open.draft.push(key, value)?;
         let weight = ENTRY + key.len() + value.len();
         open.ended = is_full(level, open.draft.weight()) || self.tree.shape.ends_node(level, key, weight);
@@ -119,7 +119,7 @@ impl<'t> Levels<'t> {
 
     /// Save the node of a level and enter it one level up.
     fn flush(&mut self, height: usize) -> Result<()> {
-        let Some(open) = self.levels.get_mut(height) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(height) else { return Ok(()) };
         open.ended = false;
         let (node, child) = open.draft.save(self.tree)?;
         self.push_at(height + 1, node.last_key(), &child.to_value())
@@ -127,22 +127,22 @@ impl<'t> Levels<'t> {
 
     /// Save what is open; the first level that is a single node is the root.
     pub(super) fn finish(mut self) -> Result<Root> {
-        if self.levels.is_empty() {
+        if self.open.is_empty() {
             return Ok(self.tree.empty());
         }
         let mut height = 0;
-        while height + 1 < self.levels.len() {
+        while height + 1 < self.open.len() {
             self.flush(height)?;
             height += 1;
         }
-        let Some(mut top) = self.levels.pop() else { return Ok(self.tree.empty()) };
+        let Some(mut top) = self.open.pop() else { return Ok(self.tree.empty()) };
         let (node, child) = top.draft.save(self.tree)?;
-        Ok(root_of(&node, child))
+        Ok(root_of(&node, &child))
     }
 }
 
 /// The root whose root node this is.
-pub(super) fn root_of(node: &Node, child: Child) -> Root {
+pub(super) fn root_of(node: &Node, child: &Child) -> Root {
     Root { reference: Some(child.reference), level: node.level(), logical: child.logical, count: child.count }
 }
 

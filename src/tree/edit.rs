@@ -25,15 +25,13 @@ impl Tree {
     /// what is not there and setting what is there already change nothing; if nothing changes the same root
     /// comes back and nothing is written. Reads and writes are proportional to the nodes touched.
     pub fn edit(&self, root: &Root, edits: Vec<Edit>) -> Result<Root> {
-        if edits.is_sorted_by(|a, b| a.0 < b.0) { self.edit_sorted(root, &edits) } else { Err(unsorted("edit tree")) }
-    }
-
-    fn edit_sorted(&self, root: &Root, edits: &[Edit]) -> Result<Root> {
-        if root.reference.is_none() {
-            self.root_node(root)?;
-            return self.build(edits.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))));
+        if !edits.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(unsorted("edit tree"));
         }
-        let mut above = edit_level(self, root, 0, edits)?;
+        if self.root_node(root)?.is_none() {
+            return self.build(edits.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        }
+        let mut above = edit_level(self, root, 0, &edits)?;
         for level in 1..=root.level {
             if above.is_empty() {
                 break;
@@ -62,7 +60,7 @@ impl Tree {
         loop {
             let node = self.load(&child.reference, level, true)?;
             if level == 0 || node.len() > 1 {
-                return Ok(root_of(&node, child));
+                return Ok(root_of(&node, &child));
             }
             child = node.child(0)?;
             level -= 1;

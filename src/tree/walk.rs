@@ -8,6 +8,9 @@ use super::{Root, Tree, mismatch};
 use crate::base::Result;
 use crate::seal::Ref;
 
+type Visit<'v> = &'v mut dyn FnMut(&Ref, u8) -> Result<bool>;
+type Entry<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 impl Tree {
     /// Every block of the tree, parents first. `visit` gets the reference and its level and says whether
     /// to descend; leaves are reported without being read.
@@ -22,7 +25,7 @@ impl Tree {
         Ok(())
     }
 
-    fn blocks_below(&self, node: &Node, visit: &mut dyn FnMut(&Ref, u8) -> Result<bool>) -> Result<()> {
+    fn blocks_below(&self, node: &Node, visit: Visit<'_>) -> Result<()> {
         for at in 0..node.len() {
             let level = node.level() - 1;
             if visit(&node.child(at)?.reference, level)? && level > 0 {
@@ -49,12 +52,7 @@ impl Tree {
         Ok(())
     }
 
-    fn walk_below(
-        &self,
-        node: &Node,
-        visit: &mut dyn FnMut(&Ref, u8) -> Result<bool>,
-        entry: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn walk_below(&self, node: &Node, visit: Visit<'_>, entry: Entry<'_>) -> Result<()> {
         for at in 0..node.len() {
             if node.level() == 0 {
                 entry(node.key(at), node.value(at))?;
