@@ -40,7 +40,7 @@ impl<'t> Cursor<'t> {
             self.frames.push(Frame { node: Arc::clone(root), at: 0 });
         }
         while let Some(frame) = self.frames.last_mut() {
-            frame.at = frame.node.lower_bound(0, key).min(frame.node.len() - 1);
+            frame.at = frame.node.lower_bound(key).min(frame.node.len() - 1);
             if frame.node.level() <= self.level + 1 {
                 break;
             }

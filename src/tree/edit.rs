@@ -109,7 +109,7 @@ impl Rewrite<'_> {
         self.above.entry(old.last_key().to_vec()).or_insert(None);
         let mut at = 0;
         for (key, value) in edits {
-            let found = old.lower_bound(at, key);
+            let found = old.lower_bound(key);
             self.copy(old, at, found)?;
             at = found + usize::from(found < old.len() && old.key(found) == key);
             if let Some(value) = value {
@@ -121,7 +121,7 @@ impl Rewrite<'_> {
 
     /// Whether an edit changes anything in the node that would hold its key.
     fn changes<V: AsRef<[u8]>>(&self, old: &Node, key: &[u8], value: Option<&V>) -> bool {
-        let at = old.lower_bound(0, key);
+        let at = old.lower_bound(key);
         let present = at < old.len() && old.key(at) == key;
         match value {
             Some(value) => !present || !self.same(old.value(at), value.as_ref()),

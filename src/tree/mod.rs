@@ -83,7 +83,7 @@ impl Tree {
     pub fn get(&self, root: &Root, key: &[u8]) -> Result<Option<Bytes>> {
         let Some(mut node) = self.root_node(root)? else { return Ok(None) };
         loop {
-            let at = node.lower_bound(0, key);
+            let at = node.lower_bound(key);
             if at == node.len() {
                 return Ok(None);
             }

@@ -4,6 +4,10 @@
 //! must never panic, never allocate more than in proportion to its input, and never accept two
 //! encodings of one content. Layout in `docs/format-tree.md`.
 
+use std::cmp::Ordering;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
 
 use super::shape::{MAX_KEY, MAX_VALUE, Shape};
@@ -25,6 +29,12 @@ pub(super) struct Node {
     plain: Bytes,
     /// Start of each entry, and the end of the last.
     starts: Box<[u32]>,
+    /// Bytes that all keys begin with.
+    shared: usize,
+    /// The next eight bytes of each key, zero-padded, big-endian: a search reads little else.
+    heads: Box<[u64]>,
+    /// Used since the cache last looked.
+    touched: AtomicBool,
     level: u8,
     count: u64,
     logical: Digest,
@@ -77,8 +87,18 @@ impl Node {
     /// non-empty, strictly ascending list of entries. O(bytes).
     pub(super) fn decode(plain: Bytes, level: u8, shape: &Shape) -> Result<Self> {
         let starts = starts(&plain, level)?;
-        let mut node = Self { plain, starts, level, count: 0, logical: [0; 32] };
+        let mut node = Self {
+            plain,
+            starts,
+            shared: 0,
+            heads: Box::default(),
+            touched: AtomicBool::new(false),
+            level,
+            count: 0,
+            logical: [0; 32],
+        };
         node.check_order()?;
+        node.index();
         node.count = node.total()?;
         node.logical = node.name(shape);
         Ok(node)
@@ -94,6 +114,13 @@ impl Node {
             previous = key;
         }
         Ok(())
+    }
+
+    /// Needs keys in order: what the first and the last share, all share.
+    fn index(&mut self) {
+        let (first, last) = (self.first_key(), self.last_key());
+        self.shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+        self.heads = (0..self.len()).map(|i| head(self.key(i).get(self.shared..).unwrap_or(&[]))).collect();
     }
 
     fn total(&self) -> Result<u64> {
@@ -144,7 +171,7 @@ impl Node {
 
     /// Bytes of memory held.
     pub(super) fn footprint(&self) -> usize {
-        self.plain.len() + self.starts.len() * 4 + size_of::<Self>() + 64
+        self.plain.len() + self.starts.len() * 12 + size_of::<Self>() + 64
     }
 
     fn start(&self, i: usize) -> usize {
@@ -195,15 +222,47 @@ impl Node {
         Child::from_value(self.value(i))
     }
 
-    /// First entry whose key is at least `key`, searching from entry `from`; `len()` when there is none.
-    pub(super) fn lower_bound(&self, from: usize, key: &[u8]) -> usize {
-        let (mut low, mut high) = (from, self.len());
+    /// First entry whose key is at least `key`; `len()` when there is none.
+    pub(super) fn lower_bound(&self, key: &[u8]) -> usize {
+        let prefix = self.first_key().get(..self.shared).unwrap_or(&[]);
+        let (common, rest) = key.split_at(self.shared.min(key.len()));
+        match common.cmp(prefix) {
+            Ordering::Less => 0,
+            Ordering::Greater => self.len(),
+            Ordering::Equal => self.bound_by_head(head(rest), key),
+        }
+    }
+
+    /// Among equal heads the whole keys decide.
+    fn bound_by_head(&self, head: u64, key: &[u8]) -> usize {
+        let mut low = self.heads.partition_point(|h| *h < head);
+        let mut high = low + self.heads.get(low..).unwrap_or(&[]).partition_point(|h| *h == head);
         while low < high {
             let middle = low.midpoint(high);
             if self.key(middle) < key { low = middle + 1 } else { high = middle }
         }
         low
     }
+
+    /// Mark as used.
+    pub(super) fn touch(&self) {
+        if !self.touched.load(Relaxed) {
+            self.touched.store(true, Relaxed);
+        }
+    }
+
+    /// Whether it was used since last asked.
+    pub(super) fn untouch(&self) -> bool {
+        self.touched.swap(false, Relaxed)
+    }
+}
+
+/// Up to eight bytes as a number that orders as they do.
+fn head(bytes: &[u8]) -> u64 {
+    let mut out = [0; 8];
+    let n = bytes.len().min(8);
+    out[..n].copy_from_slice(&bytes[..n]);
+    u64::from_be_bytes(out)
 }
 
 /// Walk the lengths: header right, entries in bounds and filling the node exactly.

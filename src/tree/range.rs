@@ -39,7 +39,7 @@ impl Range<'_> {
                     let mut cursor = Cursor::new(tree, &root, 0)?;
                     cursor.seek(&self.from)?;
                     let Some(leaf) = cursor.node(true)? else { return Ok(None) };
-                    let at = leaf.lower_bound(0, &self.from);
+                    let at = leaf.lower_bound(&self.from);
                     self.state = State::In { cursor, leaf, at };
                 }
                 State::In { cursor, leaf, at } if at < leaf.len() => {
