@@ -71,7 +71,9 @@ impl Draft {
         self.clear();
         let reference = tree.store.save(node.level(), node.plain())?;
         tree.cache.insert(reference.bid, &node);
-        let child = Child { logical: *node.logical(), count: node.count(), reference };
+        let logical =
+            node.logical().copied().ok_or_else(|| Error::new(Kind::Other, "save tree node", "no logical id"))?;
+        let child = Child { logical, count: node.count(), reference };
         Ok((node, child))
     }
 }

@@ -121,11 +121,9 @@ impl Rewrite<'_> {
 
     /// Whether an edit changes anything in the node that would hold its key.
     fn changes<V: AsRef<[u8]>>(&self, old: &Node, key: &[u8], value: Option<&V>) -> bool {
-        let at = old.lower_bound(key);
-        let present = at < old.len() && old.key(at) == key;
-        match value {
-            Some(value) => !present || !self.same(old.value(at), value.as_ref()),
-            None => present,
+        match (old.find(key), value) {
+            (Some(at), Some(value)) => !self.same(old.value(at), value.as_ref()),
+            (present, value) => present.is_some() || value.is_some(),
         }
     }
 

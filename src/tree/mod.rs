@@ -82,16 +82,14 @@ impl Tree {
     /// O(log n), about four nodes for a million entries.
     pub fn get(&self, root: &Root, key: &[u8]) -> Result<Option<Bytes>> {
         let Some(mut node) = self.root_node(root)? else { return Ok(None) };
-        loop {
+        while node.level() > 0 {
             let at = node.lower_bound(key);
             if at == node.len() {
                 return Ok(None);
             }
-            if node.level() == 0 {
-                return Ok((node.key(at) == key).then(|| node.entry(at).1));
-            }
             node = self.child_node(&node, at)?;
         }
+        Ok(node.find(key).map(|at| node.entry(at).1))
     }
 
     /// Drop every decoded node.
@@ -126,7 +124,8 @@ impl Tree {
         self.child_node_with(parent, at, true)
     }
 
-    /// As [`Tree::child_node`]; `keep` says whether the node enters the cache.
+    /// As [`Tree::child_node`]; unless to `keep`, the node stays out of the cache and its logical id is not
+    /// checked: for one pass over what is about to be replaced.
     fn child_node_with(&self, parent: &Node, at: usize, keep: bool) -> Result<Arc<Node>> {
         let claim = parent.child(at)?;
         let level = parent.level().checked_sub(1).ok_or_else(|| mismatch("a leaf has no children"))?;
@@ -142,16 +141,18 @@ impl Tree {
         if let Some(node) = self.cache.get(&reference.bid) {
             return if node.level() == level { Ok(node) } else { Err(mismatch("node of another level")) };
         }
-        let node = Arc::new(Node::decode(self.store.load(reference, level)?, level, &self.shape)?);
-        if keep {
-            self.cache.insert(reference.bid, &node);
+        let plain = self.store.load(reference, level)?;
+        if !keep {
+            return Ok(Arc::new(Node::parse(plain, level)?));
         }
+        let node = Arc::new(Node::decode(plain, level, &self.shape)?);
+        self.cache.insert(reference.bid, &node);
         Ok(node)
     }
 }
 
 fn claims(claim: &Child, node: &Node) -> bool {
-    claim.logical == *node.logical() && claim.count == node.count()
+    node.logical().is_none_or(|logical| claim.logical == *logical) && claim.count == node.count()
 }
 
 fn mismatch(why: &'static str) -> Error {

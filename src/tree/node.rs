@@ -27,17 +27,27 @@ const REF: usize = Ref::LEN;
 /// A decoded node: the plain bytes and where each entry starts.
 pub(super) struct Node {
     plain: Bytes,
-    /// Start of each entry, and the end of the last.
-    starts: Box<[u32]>,
-    /// Bytes that all keys begin with.
-    shared: usize,
-    /// The next eight bytes of each key, zero-padded, big-endian: a search reads little else.
-    heads: Box<[u64]>,
+    /// One for each entry, and one for the end of the last.
+    slots: Box<[Slot]>,
+    /// Bytes that all keys begin with; none while not indexed.
+    shared: Option<usize>,
     /// Used since the cache last looked.
     touched: AtomicBool,
     level: u8,
     count: u64,
-    logical: Digest,
+    logical: Option<Digest>,
+}
+
+/// What a search reads of an entry before it reads the entry: misses of the processor's caches, not
+/// comparisons, are what a search costs.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// The eight bytes of the key after the shared ones, zero-padded, big-endian: orders as keys do.
+    head: u64,
+    /// Offset of the entry in the plain bytes.
+    start: u32,
+    /// A hash of the key, for exact search.
+    tag: u32,
 }
 
 /// What an inner node says about one child.
@@ -86,21 +96,19 @@ impl Node {
     /// Check `plain` as a node of `level`. [`Kind::Corrupt`] for anything but the one encoding of a
     /// non-empty, strictly ascending list of entries. O(bytes).
     pub(super) fn decode(plain: Bytes, level: u8, shape: &Shape) -> Result<Self> {
-        let starts = starts(&plain, level)?;
-        let mut node = Self {
-            plain,
-            starts,
-            shared: 0,
-            heads: Box::default(),
-            touched: AtomicBool::new(false),
-            level,
-            count: 0,
-            logical: [0; 32],
-        };
-        node.check_order()?;
+        let mut node = Self::parse(plain, level)?;
         node.index();
+        node.logical = Some(node.name(shape));
+        Ok(node)
+    }
+
+    /// As [`Node::decode`], with slower searches and without a logical id: for a single pass.
+    pub(super) fn parse(plain: Bytes, level: u8) -> Result<Self> {
+        let slots = slots(&plain, level)?;
+        let touched = AtomicBool::new(false);
+        let mut node = Self { plain, slots, shared: None, touched, level, count: 0, logical: None };
+        node.check_order()?;
         node.count = node.total()?;
-        node.logical = node.name(shape);
         Ok(node)
     }
 
@@ -119,8 +127,17 @@ impl Node {
     /// Needs keys in order: what the first and the last share, all share.
     fn index(&mut self) {
         let (first, last) = (self.first_key(), self.last_key());
-        self.shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-        self.heads = (0..self.len()).map(|i| head(self.key(i).get(self.shared..).unwrap_or(&[]))).collect();
+        let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+        let mut slots = std::mem::take(&mut self.slots);
+        let mut starts = slots.iter_mut().peekable();
+        while let Some(slot) = starts.next() {
+            let end = starts.peek().map_or(slot.start, |next| next.start);
+            let key = key_within(self.plain.get(slot.start as usize..end as usize).unwrap_or(&[]));
+            slot.head = head(key.get(shared..).unwrap_or(&[]));
+            slot.tag = tag(key);
+        }
+        self.slots = slots;
+        self.shared = Some(shared);
     }
 
     fn total(&self) -> Result<u64> {
@@ -146,7 +163,7 @@ impl Node {
 
     /// Number of entries, at least one.
     pub(super) fn len(&self) -> usize {
-        self.starts.len() - 1
+        self.slots.len() - 1
     }
 
     /// 0 for leaves.
@@ -159,9 +176,9 @@ impl Node {
         self.count
     }
 
-    /// The name of the content, whatever the sealing.
-    pub(super) fn logical(&self) -> &Digest {
-        &self.logical
+    /// The name of the content, whatever the sealing; none if only parsed.
+    pub(super) fn logical(&self) -> Option<&Digest> {
+        self.logical.as_ref()
     }
 
     /// The encoded bytes.
@@ -171,11 +188,11 @@ impl Node {
 
     /// Bytes of memory held.
     pub(super) fn footprint(&self) -> usize {
-        self.plain.len() + self.starts.len() * 12 + size_of::<Self>() + 64
+        self.plain.len() + self.slots.len() * size_of::<Slot>() + size_of::<Self>() + 64
     }
 
     fn start(&self, i: usize) -> usize {
-        self.starts.get(i).map_or(self.plain.len(), |at| *at as usize)
+        self.slots.get(i).map_or(self.plain.len(), |slot| slot.start as usize)
     }
 
     /// The encoded entries `a..b`.
@@ -222,10 +239,26 @@ impl Node {
         Child::from_value(self.value(i))
     }
 
+    /// The entries proper, without the end.
+    fn slots(&self) -> &[Slot] {
+        self.slots.split_last().map_or(&[], |(_, slots)| slots)
+    }
+
+    /// The entry with exactly this key.
+    pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
+        if self.shared.is_none() {
+            return Some(self.lower_bound(key)).filter(|at| *at < self.len() && self.key(*at) == key);
+        }
+        let tag = tag(key);
+        let mut tagged = self.slots().iter().enumerate().filter(|(_, slot)| slot.tag == tag);
+        tagged.find(|(at, _)| self.key(*at) == key).map(|(at, _)| at)
+    }
+
     /// First entry whose key is at least `key`; `len()` when there is none.
     pub(super) fn lower_bound(&self, key: &[u8]) -> usize {
-        let prefix = self.first_key().get(..self.shared).unwrap_or(&[]);
-        let (common, rest) = key.split_at(self.shared.min(key.len()));
+        let Some(shared) = self.shared else { return self.bound_within(0, self.len(), key) };
+        let prefix = self.first_key().get(..shared).unwrap_or(&[]);
+        let (common, rest) = key.split_at(shared.min(key.len()));
         match common.cmp(prefix) {
             Ordering::Less => 0,
             Ordering::Greater => self.len(),
@@ -235,8 +268,12 @@ impl Node {
 
     /// Among equal heads the whole keys decide.
     fn bound_by_head(&self, head: u64, key: &[u8]) -> usize {
-        let mut low = self.heads.partition_point(|h| *h < head);
-        let mut high = low + self.heads.get(low..).unwrap_or(&[]).partition_point(|h| *h == head);
+        let low = self.slots().partition_point(|slot| slot.head < head);
+        let equal = self.slots().get(low..).unwrap_or(&[]).partition_point(|slot| slot.head == head);
+        self.bound_within(low, low + equal, key)
+    }
+
+    fn bound_within(&self, mut low: usize, mut high: usize, key: &[u8]) -> usize {
         while low < high {
             let middle = low.midpoint(high);
             if self.key(middle) < key { low = middle + 1 } else { high = middle }
@@ -265,8 +302,22 @@ fn head(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(out)
 }
 
+/// A quick hash; who makes keys collide gains slow lookups of them and nothing else.
+fn tag(key: &[u8]) -> u32 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed =
+        key.chunks(8).fold(key.len() as u64, |sum, chunk| (sum.rotate_left(23) ^ head(chunk)).wrapping_mul(ODD));
+    (mixed >> 32) as u32
+}
+
+/// The key of an encoded entry; empty if there is none.
+fn key_within(entry: &[u8]) -> &[u8] {
+    let len = lengths(entry).map_or(0, |(key, _)| key);
+    entry.get(ENTRY..ENTRY + len).unwrap_or(&[])
+}
+
 /// Walk the lengths: header right, entries in bounds and filling the node exactly.
-fn starts(plain: &[u8], level: u8) -> Result<Box<[u32]>> {
+fn slots(plain: &[u8], level: u8) -> Result<Box<[Slot]>> {
     let (header, entries) = plain.split_first_chunk::<HEADER>().ok_or_else(|| corrupt("too short"))?;
     let [format, its_level, n @ ..] = header;
     let n = u32::from_le_bytes(*n) as usize;
@@ -276,17 +327,17 @@ fn starts(plain: &[u8], level: u8) -> Result<Box<[u32]>> {
     if n == 0 || n > entries.len() / ENTRY {
         return Err(corrupt("impossible number of entries"));
     }
-    let mut starts = Vec::with_capacity(n + 1);
+    let mut slots = Vec::with_capacity(n + 1);
     let mut at = HEADER;
     for _ in 0..n {
-        starts.push(offset(at));
+        slots.push(Slot { start: offset(at), ..Slot::default() });
         at += entry_size(plain.get(at..).unwrap_or(&[]), level)?;
     }
-    starts.push(offset(at));
+    slots.push(Slot { start: offset(at), ..Slot::default() });
     if at != plain.len() {
         return Err(corrupt("bytes after the last entry"));
     }
-    Ok(starts.into())
+    Ok(slots.into())
 }
 
 /// Offsets fit: a node is at most a block.

@@ -57,7 +57,7 @@ impl Tree {
             if node.level() == 0 {
                 entry(node.key(at), node.value(at))?;
             } else if visit(&node.child(at)?.reference, node.level() - 1)? {
-                self.walk_below(&*self.child_node_with(node, at, node.level() > 1)?, visit, entry)?;
+                self.walk_below(&*self.child_node(node, at)?, visit, entry)?;
             }
         }
         Ok(())
@@ -72,7 +72,7 @@ impl Tree {
     fn verify_below(&self, node: &Node, last: bool) -> Result<()> {
         self.verify_ends(node, last)?;
         for at in 0..if node.level() == 0 { 0 } else { node.len() } {
-            let child = self.child_node_with(node, at, false)?;
+            let child = self.child_node(node, at)?;
             self.verify_below(&child, last && at + 1 == node.len())?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::support::*;
 use crate::base::sync::RwLock;
 use crate::base::{Bid, Error, Kind, Result};
 use crate::seal::Ref;
-use crate::tree::{Edit, NodeStore, Tree};
+use crate::tree::{Edit, NodeStore, Root, Tree};
 
 /// Sealing that costs nothing: ids are numbers.
 #[derive(Default)]
@@ -45,82 +45,86 @@ fn cpu() -> Duration {
     Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-fn best(mut run: impl FnMut() -> Duration) -> Duration {
-    (0..5).map(|_| run()).min().unwrap()
+fn best(run: impl Fn()) -> Duration {
+    let time = || {
+        let start = cpu();
+        run();
+        cpu() - start
+    };
+    (0..5).map(|_| time()).min().unwrap()
+}
+
+const N: u32 = 1_000_000;
+const CACHE: usize = 256 << 20;
+
+struct Setup {
+    store: Arc<Free>,
+    tree: Tree,
+    root: Root,
+    keys: Vec<Vec<u8>>,
+}
+
+fn setup() -> Setup {
+    let store = Arc::new(Free::default());
+    let tree = Tree::new(store.clone(), KEY, CACHE);
+    let model = sample(N, 150);
+    let start = cpu();
+    let root = tree.build(&model).unwrap();
+    println!("build 1M x 150 B: {:?}, level {}, {} nodes", cpu() - start, root.level, store.blocks.read().len());
+    tree.forget_cache();
+    Setup { store, tree, root, keys: model.into_keys().collect() }
 }
 
 #[test]
 #[ignore = "measures, asserts nothing"]
-fn figures() {
-    const N: u32 = 1_000_000;
-    let store = Arc::new(Free::default());
-    let tree = Tree::new(store.clone(), KEY, 1 << 30);
-    let model = sample(N, 150);
-    let keys: Vec<_> = model.keys().cloned().collect();
-    let start = Instant::now();
-    let root = tree.build(&model).unwrap();
-    println!("build 1M x 150 B: {:?}, level {}, {} nodes", start.elapsed(), root.level, store.blocks.read().len());
-
-    tree.forget_cache();
+fn gets() {
+    let Setup { tree, root, keys, .. } = setup();
     tree.range(&root, &[]).for_each(|e| drop(e.unwrap()));
     println!("cached: {} MiB", tree.cached_bytes() >> 20);
-    let random: Vec<_> = (0..200_000u64).map(|i| &keys[(i * 7_919_777 % u64::from(N)) as usize]).collect();
-    let got = best(|| {
-        let start = Instant::now();
-        random.iter().for_each(|key| assert!(tree.get(&root, key).unwrap().is_some()));
-        start.elapsed()
-    });
-    println!("get, random, cached: {:?} cpu {:?}", got / 200_000, cpu());
-    let got = best(|| {
-        let start = Instant::now();
-        keys.iter().skip(300_000).take(200_000).for_each(|key| assert!(tree.get(&root, key).unwrap().is_some()));
-        start.elapsed()
-    });
-    println!("get, ascending, cached: {:?}", got / 200_000);
+    for spread in [1_000_000, 100_000, 10_000u64] {
+        let random: Vec<_> = (0..200_000u64).map(|i| &keys[(i * 7_919_777 % spread) as usize]).collect();
+        let time = best(|| random.iter().for_each(|key| assert!(tree.get(&root, key).unwrap().is_some())));
+        println!("get, cached, random within {spread}: {:?}", time / 200_000);
+    }
+    let ascending = || keys.iter().skip(300_000).take(200_000);
+    let time = best(|| ascending().for_each(|key| assert!(tree.get(&root, key).unwrap().is_some())));
+    println!("get, cached, ascending: {:?}", time / 200_000);
+}
 
-    let from = &keys[400_000];
-    let scan = best(|| {
+#[test]
+#[ignore = "measures, asserts nothing"]
+fn scans() {
+    let Setup { tree, root, keys, .. } = setup();
+    let scan = || tree.range(&root, &keys[400_000]).take(100_000).map(|e| e.unwrap().1.len()).sum::<usize>();
+    let time = best(|| {
         tree.forget_cache();
-        let start = Instant::now();
-        assert_eq!(tree.range(&root, from).take(100_000).map(|e| e.unwrap().1.len()).sum::<usize>(), 15_000_000);
-        start.elapsed()
+        assert_eq!(scan(), 15_000_000);
     });
-    println!("scan of 100k, cold: {scan:?}");
-    let scan = best(|| {
-        let start = Instant::now();
-        assert_eq!(tree.range(&root, from).take(100_000).map(|e| e.unwrap().1.len()).sum::<usize>(), 15_000_000);
-        start.elapsed()
-    });
-    println!("scan of 100k, cached: {scan:?}");
+    println!("scan of 100k, cold: {time:?}");
+    println!("scan of 100k, cached: {:?}", best(|| assert_eq!(scan(), 15_000_000)));
+}
 
+#[test]
+#[ignore = "measures, asserts nothing"]
+fn edits() {
+    let Setup { store, tree, root, keys } = setup();
+    let spread = |i: usize| i * 33;
+    let gathered = |i: usize| i / 50 * 1_650 + i % 50;
     let edits = |each: &dyn Fn(usize) -> usize, salt: u64| -> Vec<Edit> {
         (0..30_000).map(|i| (keys[each(i)].clone(), Some(value(salt + i as u64, 150)))).collect()
     };
-    for (name, each) in [
-        ("spread evenly", &(|i: usize| i * 33) as &dyn Fn(usize) -> usize),
-        ("in 600 directories", &|i: usize| i / 50 * 1_650 + i % 50),
-    ] {
-        let mut salt = 1 << 40;
-        let mut nodes = 0;
-        let time = best(|| {
-            salt += 1 << 20;
-            let edits = edits(each, salt);
-            tree.forget_cache();
-            let before = store.blocks.read().len();
-            store.nanos.store(0, Ordering::Relaxed);
-            let start = Instant::now();
+    for (name, each) in [("spread evenly", &spread as &dyn Fn(usize) -> usize), ("in 600 directories", &gathered)] {
+        let all = (0..3).map(|round| {
+            let edits = edits(each, (round + 1) << 40);
+            let (before, saving) = (store.blocks.read().len(), store.nanos.load(Ordering::Relaxed));
+            let start = cpu();
             tree.edit(&root, edits).unwrap();
-            let time = start.elapsed();
-            nodes = store.blocks.read().len() - before;
-            time - Duration::from_nanos(store.nanos.load(Ordering::Relaxed))
+            let saving = Duration::from_nanos(store.nanos.load(Ordering::Relaxed) - saving);
+            (cpu() - start - saving, store.blocks.read().len() - before)
         });
-        println!("edit 30k of 1M {name}: {time:?} without saving, {nodes} nodes written");
+        println!("edit 30k of 1M {name}, without saving: {:?}", all.min().unwrap());
     }
-    let other = tree.edit(&root, edits(&|i| i / 50 * 1_650 + i % 50, 1 << 50)).unwrap();
-    let time = best(|| {
-        let start = Instant::now();
-        assert_eq!(tree.diff(&root, &other).count(), 30_000);
-        start.elapsed()
-    });
-    println!("diff of 30k in 600 directories, cached: {time:?}");
+    let other = tree.edit(&root, edits(&gathered, 1 << 50)).unwrap();
+    let time = best(|| assert_eq!(tree.diff(&root, &other).count(), 30_000));
+    println!("diff of 30k in 600 directories: {time:?}");
 }

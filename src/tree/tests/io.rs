@@ -177,7 +177,11 @@ fn visiting_blocks_reads_no_leaf_and_nothing_below_what_is_refused() {
     .unwrap();
     assert_eq!(store.io().0, 1);
     let mut entries = Model::new();
-    tree.walk(&root, |_, _| Ok(true), |k, v| Ok(drop(entries.insert(k.to_vec(), v.to_vec())))).unwrap();
+    let collect = |k: &[u8], v: &[u8]| {
+        entries.insert(k.to_vec(), v.to_vec());
+        Ok(())
+    };
+    tree.walk(&root, |_, _| Ok(true), collect).unwrap();
     assert_eq!(entries, model);
     store.reset();
     tree.walk(&root, |_, level| Ok(level > 0), |_, _| panic!("a leaf was entered")).unwrap();
