@@ -32,6 +32,22 @@ pub struct Entry<'a> {
     pub id: Bid,
     /// The payload, in pieces that are written one after another.
     pub parts: &'a [&'a [u8]],
+    /// Append a block even if it is here: the copy here is bad or about to go.
+    pub again: bool,
+    /// What a checkpoint covers; goes in front of the payload.
+    pub covers: Option<Lsn>,
+}
+
+impl<'a> Entry<'a> {
+    /// A block.
+    pub fn block(id: Bid, parts: &'a [&'a [u8]]) -> Self {
+        Self { kind: Type::Block, id, parts, again: false, covers: None }
+    }
+
+    /// A record without an id.
+    pub fn other(kind: Type, parts: &'a [&'a [u8]]) -> Self {
+        Self { kind, id: Bid([0; 32]), parts, again: false, covers: None }
+    }
 }
 
 /// Which space an append may use.
@@ -60,6 +76,21 @@ pub struct Appender {
     /// Durable position seen by the last append, and how many small syncs came in a row.
     last_durable: Lsn,
     small_syncs: u32,
+    moves: Vec<Move>,
+}
+
+/// Records rewritten behind a failure: those of arena `old` from `from` on are in `new`.
+struct Move {
+    old: u32,
+    from: u64,
+    new: u32,
+}
+
+impl Move {
+    fn translate(&self, lsn: Lsn) -> Lsn {
+        let moved = lsn.arena() == self.old && lsn.offset() > self.from;
+        if moved { Lsn::new(self.new, FIRST + lsn.offset() - self.from) } else { lsn }
+    }
 }
 
 impl Appender {
@@ -76,39 +107,50 @@ impl Appender {
             written_back,
             last_durable: Lsn::ZERO,
             small_syncs: 0,
+            moves: Vec::new(),
         }
     }
 
+    /// Where what ended at `lsn` ends now.
+    pub fn translate(&self, lsn: Lsn) -> Lsn {
+        self.moves.iter().fold(lsn, |lsn, m| m.translate(lsn))
+    }
+
     fn switch_to(&mut self, arena: Arc<Arena>, allocated: u64) {
-        *self = Self::new(Some(arena), (0, 0), self.next_number + 1, allocated);
+        let moves = std::mem::take(&mut self.moves);
+        *self = Self { moves, ..Self::new(Some(arena), (0, 0), self.next_number + 1, allocated) };
     }
 }
 
 impl Log {
     /// Append one record.
     pub(super) fn append(&self, entry: &Entry<'_>, space: Space) -> Result<Lsn> {
-        let len: usize = entry.parts.iter().map(|p| p.len()).sum();
-        let too_big = || Error::new(Kind::TooBig, "append record", format!("{len} bytes"));
+        let covers_len = entry.covers.map_or(0, |_| 8);
+        let len = entry.parts.iter().map(|p| p.len()).sum::<usize>() + covers_len;
         if len > MAX_PAYLOAD {
-            return Err(too_big());
+            return Err(Error::new(Kind::TooBig, "append record", format!("{len} bytes")));
         }
-        let payload_crc = entry.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
-        let len = u32::try_from(len).map_err(|_| too_big())?;
+        // Outside the lock where possible: the checksum is most of the work.
+        let crc = entry.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         let mut appender = self.append.lock();
-        let arena = self.make_room(&mut appender, record::size(len as usize), space)?;
-        if entry.kind == Type::Block && let Some(place) = arena.find(spread(&entry.id), &entry.id).unwrap_or(None) {
-            return Ok(arena.lsn(place.offset + record::size(place.len as usize)));
+        let arena = self.make_room(&mut appender, record::size(len), space)?;
+        if entry.kind == Type::Block && !entry.again && let Some(place) = arena.find(spread(&entry.id), &entry.id).unwrap_or(None) {
+            return Ok(arena.lsn(place.end()));
         }
         let durable = self.commit.durable();
         let durable_units = if durable.arena() == arena.header.number { durable.offset() / ALIGN } else { 0 };
-        let header = Header {
+        let mut header = Header {
             kind: entry.kind,
-            len,
-            payload_crc,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+            payload_crc: crc,
             id: entry.id,
             durable: u32::try_from(durable_units).unwrap_or(0),
         };
-        self.write(&mut appender, &arena, &header, entry.parts, durable)
+        let Some(covers) = entry.covers else { return self.write(&mut appender, &arena, &header, entry.parts, durable) };
+        let covers = appender.translate(covers).0.to_le_bytes();
+        let parts = [&[&covers[..]], entry.parts].concat();
+        header.payload_crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        self.write(&mut appender, &arena, &header, &parts, durable)
     }
 
     fn write(&self, appender: &mut Appender, arena: &Arc<Arena>, header: &Header, parts: &[&[u8]], durable: Lsn) -> Result<Lsn> {
@@ -123,7 +165,7 @@ impl Log {
         let lsn = arena.lsn(end);
         self.end.store(lsn.0, Ordering::Release);
         if header.kind == Type::Block {
-            arena.add(&header.id, Place { offset, len: header.len });
+            arena.add(&header.id, Place::new(offset, header));
         }
         write_ahead(appender, arena, end, durable);
         Ok(lsn)
@@ -146,7 +188,8 @@ impl Log {
                 Err(e) => return Err(e),
             }
         }
-        match reserve(appender, &arena, arena.end() + size + self.options.reserve) {
+        let step = STEP.min(self.options.arena_size / 16);
+        match reserve(appender, &arena, arena.end() + size + self.options.reserve, step) {
             Err(e) if e.kind() == Kind::Full && fits_reserve(appender, &arena) => Ok(arena),
             other => other.map(|()| arena),
         }
@@ -162,13 +205,9 @@ impl Log {
         self.commit.advance(arena.lsn(end));
         appender.previous = (arena.header.number, end);
         let next = self.start_arena(appender)?;
-        self.seal(arena);
+        // Failing here costs space or speed, nothing else: the next checkpoint tries again.
+        let _ = arena.file.truncate(end);
         Ok(next)
-    }
-
-    /// Give an arena that is full its final shape. Failing costs space or speed, nothing else.
-    fn seal(&self, arena: &Arc<Arena>) {
-        let _ = arena.file.truncate(arena.end());
     }
 
     /// Create an empty arena behind `appender.previous` and write to it from now on.
@@ -177,6 +216,9 @@ impl Log {
         let file = self.create_file(&header)?;
         let allocated = FIRST + self.options.reserve;
         file.allocate(0, allocated).io("reserve space", || arena_name(header.number))?;
+        // From here on the new header may be on the disk, whatever is reported: nothing may be
+        // appended behind the end it names.
+        appender.active = None;
         let arena = self.finish_arena(header, file, FIRST)?;
         appender.switch_to(Arc::clone(&arena), allocated);
         Ok(arena)
@@ -240,7 +282,8 @@ impl Log {
         let span = old.end().saturating_sub(from);
         let allocated = FIRST + span + self.options.reserve;
         file.allocate(0, allocated).io("reserve space", || arena_name(header.number))?;
-        let (moved, end) = rewrite(&old, from, &*file, header.salt)?;
+        let shift = Move { old: old.header.number, from, new: header.number };
+        let (moved, end) = rewrite(&old, &shift, &*file, header.salt)?;
         file.sync_data().io("sync rewritten records", || arena_name(header.number))?;
         let arena = self.finish_arena(header, file, end)?;
         for (id, _, place) in &moved {
@@ -251,6 +294,7 @@ impl Log {
         }
         let _ = old.file.truncate(from);
         old.set_end(from);
+        appender.moves.push(shift);
         appender.switch_to(arena, allocated);
         Ok(())
     }
@@ -269,18 +313,21 @@ impl Log {
 type Moved = Vec<(Bid, Place, Place)>;
 
 /// Copy the records of `old` from `from` on; every one must verify.
-fn rewrite(old: &Arena, from: u64, file: &dyn DiskFile, salt: Salt) -> Result<(Moved, u64)> {
-    let mut scanner = Scanner::new(&*old.file, old.header.salt, from, old.end(), Depth::Contents);
+fn rewrite(old: &Arena, shift: &Move, file: &dyn DiskFile, salt: Salt) -> Result<(Moved, u64)> {
+    let mut scanner = Scanner::new(&*old.file, old.header.salt, shift.from, old.end(), Depth::Contents);
     let (mut moved, mut end) = (Moved::new(), FIRST);
     loop {
         match scanner.step().io("read back records", || old.name())? {
             Step::End => return Ok((moved, end)),
-            Step::Record { offset, mut header, payload } => {
+            Step::Record { offset, mut header, mut payload } => {
                 header.durable = 0;
+                if header.kind == Type::Checkpoint && let Some(covers) = payload.first_chunk_mut::<8>() {
+                    *covers = shift.translate(Lsn(u64::from_le_bytes(*covers))).0.to_le_bytes();
+                    header.payload_crc = crc32c::crc32c(&payload);
+                }
                 write_record(file, &header, salt, end, &[&payload]).io("rewrite record", || old.name())?;
                 if header.kind == Type::Block {
-                    let place = |offset| Place { offset, len: header.len };
-                    moved.push((header.id, place(offset), place(end)));
+                    moved.push((header.id, Place::new(offset, &header), Place::new(end, &header)));
                 }
                 end += header.size();
             }
@@ -303,14 +350,14 @@ fn write_record(file: &dyn DiskFile, header: &Header, salt: Salt, offset: u64, p
 }
 
 /// Reserve space up to `wanted`, in steps where there is room for steps.
-fn reserve(appender: &mut Appender, arena: &Arena, wanted: u64) -> Result<()> {
+fn reserve(appender: &mut Appender, arena: &Arena, wanted: u64, step: u64) -> Result<()> {
     if wanted <= appender.allocated {
         return Ok(());
     }
     let from = appender.allocated;
     let reached = match arena.file.allocate(from, wanted + STEP - from) {
         Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => arena.file.allocate(from, wanted - from).map(|()| wanted),
-        other => other.map(|()| wanted + STEP),
+        other => other.map(|()| wanted + step),
     };
     appender.allocated = reached.io("reserve space", || arena.name())?;
     Ok(())

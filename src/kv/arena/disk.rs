@@ -40,6 +40,11 @@ pub trait DiskFile: Send + Sync {
     }
     /// Fill `out` from `offset`; returns less than asked only at the end of the file.
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Fill `head` and then `body` from `offset`, if possible in one go.
+    fn read_two(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<usize> {
+        let n = self.read_at(head, offset)?;
+        Ok(n + self.read_at(body, offset + n as u64)?)
+    }
     /// Write all `parts` one after another at `offset`, extending the file where needed.
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
     /// Make the content, and the metadata needed to read it, durable.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Lsn;
 use super::append::{Appender, Entry, Space};
+use super::heal::Doubt;
 use super::arena_file::Arena;
 use super::commit::Commit;
 use super::disk::Disk;
@@ -17,12 +18,12 @@ use super::record::Type;
 use super::table::{Place, spread};
 use crate::base::port::{Entropy, System};
 use crate::base::sync::{Mutex, RwLock};
-use crate::base::{Bid, Error, Kind, Result, limits};
+use crate::base::{Bid, Context, Error, Kind, Result, limits};
 
 /// How a log is laid out and behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// An arena is closed when it reaches this many bytes. At most 16 GiB.
+    /// An arena is closed when it reaches this many bytes. At most 256 MiB.
     pub arena_size: u64,
     /// Bytes kept free in the active arena for journal, checkpoints, tombstones and
     /// [`Log::put_reserved`] once the disk is full.
@@ -55,7 +56,7 @@ pub(super) type Arenas = BTreeMap<u32, Arc<Arena>>;
 
 /// The log. All methods take `&self` and may be called from many threads.
 ///
-/// Lock order: `append`, `locator`, then `commit`, `arenas` and an arena's own locks, each alone.
+/// Lock order: `upkeep`, `append`, `locator`, then `commit`, `arenas` and an arena's own locks, each alone.
 pub struct Log {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) options: Options,
@@ -67,6 +68,10 @@ pub struct Log {
     pub(super) end: AtomicU64,
     /// Journal bytes since the last checkpoint.
     pub(super) journal_bytes: AtomicU64,
+    /// What must be verified before it is relied on.
+    pub(super) doubt: Mutex<Doubt>,
+    /// Held by delete, compact, scrub and the writing of index files.
+    pub(super) upkeep: Mutex<()>,
 }
 
 impl fmt::Debug for Log {
@@ -116,16 +121,17 @@ impl Log {
         if payload.len() > limits::MAX_BLOCK {
             return Err(Error::new(Kind::TooBig, "store block", id.to_string()));
         }
-        if let Some((arena, place)) = self.find(id).unwrap_or(None) {
-            return Ok(arena.lsn(place.offset + super::record::size(place.len as usize)));
+        match self.find(id).unwrap_or(None) {
+            None => self.append(&Entry::block(*id, &[payload]), space),
+            Some((arena, place)) if self.is_trusted(&arena, place) => Ok(arena.lsn(place.end())),
+            Some((arena, place)) => self.check_or_heal(id, payload, &arena, place, space),
         }
-        self.append(&Entry { kind: Type::Block, id: *id, parts: &[payload] }, space)
     }
 
     /// Append a journal entry: after a crash it is there whole or not at all, and only if everything
     /// appended before it is there too. At most 64 MiB. May use the reserve of a full disk.
     pub fn append_journal(&self, payload: &[u8]) -> Result<Lsn> {
-        let lsn = self.append(&Entry { kind: Type::Journal, id: Bid([0; 32]), parts: &[payload] }, Space::Reserve)?;
+        let lsn = self.append(&Entry::other(Type::Journal, &[payload]), Space::Reserve)?;
         self.journal_bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
         Ok(lsn)
     }
@@ -150,9 +156,12 @@ impl Log {
     /// returned): entries appended later are still replayed, also those before the checkpoint itself.
     pub fn checkpoint_covering(&self, covers: Lsn, payload: &[u8]) -> Result<()> {
         let before = self.journal_bytes_since_checkpoint();
-        let parts: &[&[u8]] = &[&covers.0.to_le_bytes(), payload];
-        let lsn = self.append(&Entry { kind: Type::Checkpoint, id: Bid([0; 32]), parts }, Space::Reserve)?;
+        self.settle_indexes()?;
+        let parts = [payload];
+        let entry = Entry { covers: Some(covers), ..Entry::other(Type::Checkpoint, &parts) };
+        let lsn = self.append(&entry, Space::Reserve)?;
         self.sync(lsn)?;
+        let covers = self.append.lock().translate(covers);
         self.locator.lock().store(|hint| hint.scan_from = hint.scan_from.max(covers))?;
         self.journal_bytes.fetch_sub(before, Ordering::Relaxed);
         Ok(())
@@ -163,16 +172,20 @@ impl Log {
         let end = self.end();
         self.sync(end)?;
         self.trim()?;
+        self.settle_indexes()?;
+        if let Some(last) = self.snapshot().values().next_back() {
+            last.write_index(&*self.disk)?;
+            self.disk.sync_dir().io("sync directory", String::new)?;
+        }
         self.locator.lock().store(|hint| hint.clean_end = end)
     }
 
-    /// Visit every live block: its id and stored length. Blocks added meanwhile may be missed.
+    /// Visit every live block: its id and the bytes its record takes. Blocks added
+    /// meanwhile may be missed.
     pub fn for_each(&self, mut visit: impl FnMut(Bid, u32)) -> Result<()> {
         for arena in self.snapshot().values() {
-            for place in arena.places() {
-                if let Some(header) = arena.header_at(place.offset)? {
-                    visit(header.id, header.len);
-                }
+            for (id, place) in arena.listing()? {
+                visit(id, place.size);
             }
         }
         Ok(())

@@ -8,22 +8,33 @@
 mod append;
 mod arena_file;
 mod commit;
+mod compact;
+mod delete;
 mod disk;
 mod header;
+mod heal;
+mod index;
 mod locator;
 mod log;
 mod real;
 mod record;
 mod recover;
 mod scan;
+mod scrub;
+#[cfg(test)]
+pub(crate) mod sim;
+#[cfg(test)]
+mod sim_tests;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use compact::Compacted;
 pub use disk::{Disk, DiskFile, Mapping};
 pub use log::{Log, Options, Stat};
 pub use real::RealDisk;
 pub use recover::{Damage, Finding, Recovery};
+pub use scrub::Scrubbed;
 
 /// A position in the log: rises with every append; what is before it can be made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

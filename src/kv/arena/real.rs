@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -117,6 +117,15 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn read_two(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<usize> {
+        let whole = head.len() + body.len();
+        match rustix::io::preadv(&self.0, &mut [IoSliceMut::new(head), IoSliceMut::new(body)], offset) {
+            Ok(n) if n == whole => Ok(n),
+            // Short or interrupted: once more, piece by piece.
+            _ => Ok(self.read_at(head, offset)? + self.read_at(body, offset + head.len() as u64)?),
+        }
     }
 
     fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {

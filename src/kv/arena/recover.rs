@@ -3,7 +3,7 @@
 //! Must never cut in front of a record that was acknowledged, never fail on damage that leaves the
 //! rest readable, and never depend on the locator or an index being there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -11,8 +11,11 @@ use super::Lsn;
 use super::append::Appender;
 use super::arena_file::Arena;
 use super::commit::Commit;
+use super::delete::{Tombstone, tombstones};
 use super::disk::Disk;
+use super::heal::Doubt;
 use super::header::{ArenaHeader, FIRST, parse_arena_name};
+use super::index::MAX_OFFSET;
 use super::locator::Locator;
 use super::log::{Arenas, Log, Options};
 use super::record::Type;
@@ -64,15 +67,17 @@ pub enum Damage {
 impl Log {
     /// Open the log on `disk`, creating it if the disk is empty. Cost: the journal tail since the
     /// last checkpoint, and the headers of the active arena.
-    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovery)> {
+    pub fn open(disk: Arc<dyn Disk>, mut options: Options) -> Result<(Self, Recovery)> {
+        options.arena_size = options.arena_size.min(MAX_OFFSET / 2);
         let (mut locator, _) = Locator::open(&*disk)?;
         let found = Found::list(&*disk)?;
         let mut replay = Replay::default();
         let hint = locator.hint();
         let start = if found.is_record(hint.scan_from) { hint.scan_from } else { Lsn::ZERO };
-        found.replay(start, hint.clean_end, &mut replay)?;
+        found.replay(&*disk, start, hint.clean_end, &mut replay)?;
         let unclean = !found.arenas.is_empty() && hint.clean_end == Lsn::ZERO;
         found.settle(start)?;
+        replay.apply_tombstones(&found.arenas);
         let end = found.end();
         locator.store(|h| {
             h.clean_end = Lsn::ZERO;
@@ -81,6 +86,7 @@ impl Log {
             }
         })?;
         let journal_bytes = replay.journal_bytes();
+        let suspect_before = locator.hint().suspect_before;
         let recovery = replay.finish(unclean, &found.damaged);
         let appender = found.appender()?;
         let commit = Commit::default();
@@ -94,7 +100,11 @@ impl Log {
             locator: Mutex::new(locator),
             end: AtomicU64::new(end.0),
             journal_bytes: AtomicU64::new(journal_bytes),
+            doubt: Mutex::new(Doubt::before(suspect_before)),
+            upkeep: Mutex::new(()),
         };
+        // Rebuilds what is missing; if that fails now, the next checkpoint tries again.
+        let _ = log.settle_indexes();
         Ok((log, recovery))
     }
 }
@@ -143,7 +153,8 @@ impl Found {
     /// Whether scanning can start at `lsn`: a record stands there.
     fn is_record(&self, lsn: Lsn) -> bool {
         let Some(arena) = self.arenas.get(&lsn.arena()) else { return false };
-        arena.header_at(lsn.offset()).is_ok_and(|h| h.is_some()) || arena.end() == lsn.offset()
+        let at = lsn.offset();
+        at == arena.end() || at < arena.end() && arena.header_at(at).is_ok_and(|h| h.is_some())
     }
 
     fn last_number(&self) -> u32 {
@@ -154,21 +165,28 @@ impl Found {
         self.arenas.values().next_back().map_or(Lsn::ZERO, |a| a.lsn(a.end()))
     }
 
-    fn replay(&self, start: Lsn, clean_end: Lsn, replay: &mut Replay) -> Result<()> {
+    fn replay(&self, disk: &dyn Disk, start: Lsn, clean_end: Lsn, replay: &mut Replay) -> Result<()> {
         let last = self.last_number();
+        // Without its index an arena's deletions are known only from the tombstones behind it.
+        let mut missing = false;
         for (number, arena) in &self.arenas {
-            let from = if *number == start.arena() { start.offset() } else { FIRST };
-            let acknowledged = if *number < last { u64::MAX } else { offset_in(clean_end, *number) };
-            let mut pass = Pass { arena, acknowledged, tail: false };
-            if *number < start.arena() {
-                pass.run(FIRST, arena.end(), Depth::Headers, replay)?;
-            } else {
-                if from > FIRST {
-                    Pass { arena, acknowledged: u64::MAX, tail: false }.run(FIRST, from, Depth::Headers, replay)?;
-                }
-                pass.tail = true;
-                pass.run(from, arena.end(), Depth::Payloads, replay)?;
+            let known = arena.load_index(disk, *number < last).unwrap_or(FIRST).max(FIRST);
+            let from = match number.cmp(&start.arena()) {
+                std::cmp::Ordering::Less => arena.end(),
+                std::cmp::Ordering::Equal => start.offset().max(FIRST),
+                std::cmp::Ordering::Greater => FIRST,
+            };
+            missing |= known < from;
+            let first = if missing { FIRST } else { known };
+            let mut pass = Pass { arena, acknowledged: u64::MAX, tail: false, index_from: known };
+            if first < from {
+                pass.run(first, from, Depth::Headers, replay)?;
             }
+            if *number == last {
+                pass.acknowledged = offset_in(clean_end, *number);
+            }
+            pass.tail = true;
+            pass.run(from, arena.end(), Depth::Payloads, replay)?;
         }
         Ok(())
     }
@@ -211,6 +229,8 @@ struct Pass<'a> {
     acknowledged: u64,
     /// Journal and checkpoints count.
     tail: bool,
+    /// Blocks before this offset are indexed already.
+    index_from: u64,
 }
 
 impl Pass<'_> {
@@ -221,7 +241,8 @@ impl Pass<'_> {
             match scanner.step().io("scan arena", name)? {
                 Step::End => return Ok(()),
                 Step::Record { offset, header, payload } => match header.kind {
-                    Type::Block => self.arena.add(&header.id, Place { offset, len: header.len }),
+                    Type::Block if offset >= self.index_from => self.arena.add(&header.id, Place::new(offset, &header)),
+                    Type::Tombstone => replay.tombstones.extend(tombstones(&payload)),
                     kind if self.tail => replay.take(kind, self.arena.lsn(offset), payload),
                     _ => {}
                 },
@@ -262,8 +283,7 @@ struct Replay {
     checkpoint: Option<(Lsn, Vec<u8>)>,
     journal: Vec<(Lsn, Vec<u8>)>,
     findings: Vec<Finding>,
-    /// Where journal entries are missing: position, and index into `findings`.
-    gaps: Vec<(Lsn, usize)>,
+    tombstones: Vec<Tombstone>,
 }
 
 impl Replay {
@@ -285,10 +305,18 @@ impl Replay {
             Type::Journal => Damage::Journal { index: 0 },
             Type::Checkpoint | Type::Tombstone => Damage::Unknown,
         };
-        if kind == Type::Journal {
-            self.gaps.push((arena.lsn(offset), self.findings.len()));
-        }
         self.findings.push(Finding { arena: arena.header.number, offset, damage });
+    }
+
+    /// Forget what was deleted; its payload may be punched out, which is no damage.
+    fn apply_tombstones(&mut self, arenas: &Arenas) {
+        for dead in &self.tombstones {
+            if let Some(arena) = arenas.get(&dead.arena) {
+                arena.forget(&dead.id, dead.place);
+            }
+        }
+        let gone: HashSet<(u32, u64)> = self.tombstones.iter().map(|t| (t.arena, t.place.offset)).collect();
+        self.findings.retain(|f| !matches!(f.damage, Damage::Block(_)) || !gone.contains(&(f.arena, f.offset)));
     }
 
     fn journal_bytes(&self) -> u64 {
@@ -299,10 +327,10 @@ impl Replay {
     fn finish(mut self, unclean: bool, damaged_arenas: &[u32]) -> Recovery {
         let (covers, checkpoint) = self.checkpoint.map_or((Lsn::ZERO, None), |(lsn, payload)| (lsn, Some(payload)));
         self.journal.retain(|(lsn, _)| *lsn >= covers);
-        for (lsn, finding) in self.gaps {
-            let index = self.journal.iter().take_while(|(at, _)| *at < lsn).count();
-            if let Some(finding) = self.findings.get_mut(finding) {
-                finding.damage = Damage::Journal { index };
+        for finding in &mut self.findings {
+            if let Damage::Journal { index } = &mut finding.damage {
+                let gap = Lsn::new(finding.arena, finding.offset);
+                *index = self.journal.iter().take_while(|(at, _)| *at < gap).count();
             }
         }
         let whole = |number: &u32| Finding { arena: *number, offset: 0, damage: Damage::Arena };

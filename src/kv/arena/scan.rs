@@ -9,6 +9,7 @@ use super::disk::DiskFile;
 use super::record::{ALIGN, HEADER, Header, Salt, Type};
 
 const WINDOW: usize = 64 << 10;
+const PEEK: usize = 4 << 10;
 
 /// How much a scan verifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,10 @@ impl<'a> Scanner<'a> {
     pub fn resync(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut at = from.next_multiple_of(ALIGN);
         while at + HEADER as u64 <= self.limit {
+            if let Some(zeros) = self.zeros_at(at)? {
+                at = zeros;
+                continue;
+            }
             let bytes = self.bytes_at(at, HEADER)?;
             if Header::may_start(bytes) && self.header_at(at)?.is_some() {
                 self.position = at;
@@ -110,14 +115,21 @@ impl<'a> Scanner<'a> {
         Ok(false)
     }
 
-    /// A header that verifies and whose record ends within the limit.
-    fn header_at(&mut self, offset: u64) -> io::Result<Option<Header>> {
+    /// The header at `offset`, if it verifies and its record ends within the limit.
+    pub fn header_at(&mut self, offset: u64) -> io::Result<Option<Header>> {
         if offset + HEADER as u64 > self.limit {
             return Ok(None);
         }
         let salt = self.salt;
         let header = Header::decode(self.bytes_at(offset, HEADER)?, salt, offset);
         Ok(header.filter(|h| offset + h.size() <= self.limit))
+    }
+
+    /// If the window's worth of bytes at `at` is all zeros, the offset behind them.
+    fn zeros_at(&mut self, at: u64) -> io::Result<Option<u64>> {
+        let bytes = self.bytes_at(at, PEEK)?;
+        let all = bytes.len() == PEEK && bytes.iter().all(|b| *b == 0);
+        Ok(all.then_some(at + PEEK as u64))
     }
 
     fn load_payload(&mut self, offset: u64, header: &Header) -> io::Result<bool> {
@@ -133,7 +145,9 @@ impl<'a> Scanner<'a> {
     fn bytes_at(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let end = self.window_start + self.window.len() as u64;
         if offset < self.window_start || offset + len as u64 > end {
-            self.window.resize(WINDOW, 0);
+            // Behind a big record only its neighbour's header is wanted; small ones come in crowds.
+            let far = offset > end + WINDOW as u64 / 4;
+            self.window.resize(if far { PEEK } else { WINDOW }, 0);
             let n = self.file.read_at(&mut self.window, offset)?;
             self.window.truncate(n);
             self.window_start = offset;

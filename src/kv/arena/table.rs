@@ -3,15 +3,28 @@
 //! Maps a 64-bit hash of an id to places; whoever asks compares the id at the place. Must never
 //! hold ids (a million of them would be 32 MB).
 
+use super::record::Header;
 use crate::base::Bid;
 
-/// Where a record stands: its offset and payload length.
+/// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Byte offset of the record in its arena, a multiple of 8.
     pub offset: u64,
-    /// Payload bytes.
-    pub len: u32,
+    /// Bytes of the whole record, a multiple of 8.
+    pub size: u32,
+}
+
+impl Place {
+    /// The place of a record.
+    pub fn new(offset: u64, header: &Header) -> Self {
+        Self { offset, size: u32::try_from(header.size()).unwrap_or(u32::MAX) }
+    }
+
+    /// Offset behind the record.
+    pub fn end(&self) -> u64 {
+        self.offset + u64::from(self.size)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -19,10 +32,10 @@ struct Slot {
     hash: u64,
     /// Offset / 8; 0 is an empty slot (records never stand there), `GONE` a removed one.
     unit: u32,
-    len: u32,
+    size: u32,
 }
 
-const EMPTY: Slot = Slot { hash: 0, unit: 0, len: 0 };
+const EMPTY: Slot = Slot { hash: 0, unit: 0, size: 0 };
 const GONE: u32 = u32::MAX;
 
 /// Hash table of places.
@@ -54,7 +67,7 @@ impl Table {
             self.grow();
         }
         let unit = u32::try_from(place.offset / 8).unwrap_or(GONE);
-        self.insert_slot(Slot { hash, unit, len: place.len });
+        self.insert_slot(Slot { hash, unit, size: place.size });
     }
 
     fn insert_slot(&mut self, slot: Slot) {
@@ -114,7 +127,7 @@ impl Table {
 
 impl Slot {
     fn place(&self) -> Place {
-        Place { offset: u64::from(self.unit) * 8, len: self.len }
+        Place { offset: u64::from(self.unit) * 8, size: self.size }
     }
 }
 
@@ -138,7 +151,7 @@ mod tests {
         let mut table = Table::default();
         assert_eq!(table.find(1).count(), 0);
         for i in 1..=1000u64 {
-            table.insert(i % 10, Place { offset: i * 8, len: 1 });
+            table.insert(i % 10, Place { offset: i * 8, size: 8 });
         }
         assert_eq!(table.find(3).count(), 100);
         assert!(table.remove(3, 13 * 8));
@@ -150,7 +163,7 @@ mod tests {
     fn removing_and_adding_for_ever_does_not_fill_the_table() {
         let mut table = Table::default();
         for i in 1..100_000u64 {
-            table.insert(i, Place { offset: i * 8, len: 0 });
+            table.insert(i, Place { offset: i * 8, size: 8 });
             assert!(table.remove(i, i * 8));
         }
         assert!(table.slots.len() <= 128, "{}", table.slots.len());
