@@ -355,7 +355,7 @@ fn reserve(appender: &mut Appender, arena: &Arena, wanted: u64, step: u64) -> Re
         return Ok(());
     }
     let from = appender.allocated;
-    let reached = match arena.file.allocate(from, wanted + STEP - from) {
+    let reached = match arena.file.allocate(from, wanted + step - from) {
         Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => arena.file.allocate(from, wanted - from).map(|()| wanted),
         other => other.map(|()| wanted + step),
     };
