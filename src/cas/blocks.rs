@@ -6,6 +6,7 @@
 
 mod fetch;
 mod settings;
+mod sweep;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,6 +27,7 @@ use crate::seal::{BlockType, Codec, Pid, Ref, Sealer};
 
 pub use fetch::Fetch;
 pub use settings::{Options, Stat};
+use sweep::Sweep;
 
 /// Smaller data blocks are not worth a dedup index entry: sealing them again finds the same id.
 const MIN_INDEXED: usize = 4096;
@@ -52,6 +54,9 @@ pub struct Blocks {
     /// Ids whose stored bytes did not verify; a fresh copy replaces them.
     damaged: Mutex<BTreeSet<Bid>>,
     any_damaged: AtomicBool,
+    /// Whether a dedup hit is believed only after a look at the stored bytes.
+    doubt: bool,
+    sweep: Sweep,
     counters: Counters,
 }
 
@@ -79,6 +84,8 @@ impl Blocks {
             entropy: Arc::new(System),
             damaged: Mutex::default(),
             any_damaged: AtomicBool::new(false),
+            doubt: false,
+            sweep: Sweep::default(),
             counters: Counters::default(),
         }
     }
@@ -87,6 +94,14 @@ impl Blocks {
     #[must_use]
     pub fn with_fetch(mut self, fetch: Arc<dyn Fetch>) -> Self {
         self.fetch = Some(fetch);
+        self
+    }
+
+    /// After an unclean shutdown: the log may name blocks whose bytes never reached the disk, so
+    /// verify the stored copy before a dedup hit counts.
+    #[must_use]
+    pub fn with_doubt(mut self, doubt: bool) -> Self {
+        self.doubt = doubt;
         self
     }
 
@@ -109,11 +124,14 @@ impl Blocks {
         self.counters.plain_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         let indexed = self.options.dedup && t == BlockType::Data && plain.len() >= MIN_INDEXED;
         let pid = indexed.then(|| self.sealer.pid(t, level, plain));
+        let turn = self.sweep.enter();
         if let Some(r) = pid.and_then(|pid| self.known(&pid, plain.len())) {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            turn.note(&r.bid);
             return Ok(r);
         }
         let r = self.seal_and_store(t, level, plain)?;
+        turn.note(&r.bid);
         if let Some(pid) = pid {
             self.remember(&pid, r);
         }
@@ -204,7 +222,8 @@ impl Blocks {
         let from_index = || self.index.as_ref().and_then(|index| index.get(pid));
         let recent = self.recent.get(pid);
         let r = recent.or_else(from_index)?;
-        let usable = r.len as usize == len && self.log.contains(&r.bid) && !self.is_damaged(&r.bid);
+        let there = r.len as usize == len && self.log.contains(&r.bid) && !self.is_damaged(&r.bid);
+        let usable = there && (!self.doubt || recent.is_some() || self.is_sound(&r.bid));
         if usable && recent.is_none() {
             self.recent.insert(pid, r);
         }
@@ -254,11 +273,12 @@ impl Blocks {
 
     /// Append to the log, replacing a copy that is known to be damaged.
     fn store(&self, bid: &Bid, sealed: &[u8]) -> Result<()> {
-        self.log.put(bid, sealed)?;
-        if self.any_damaged.load(Ordering::Relaxed) {
+        if self.is_damaged(bid) {
+            self.log.repair(bid, sealed)?;
             self.damaged.lock().remove(bid);
+            return Ok(());
         }
-        Ok(())
+        self.log.put(bid, sealed).map(drop)
     }
 
     fn open(&self, t: BlockType, level: u8, r: &Ref, mut sealed: Vec<u8>) -> Result<Bytes> {
@@ -273,10 +293,11 @@ impl Blocks {
         }
     }
 
-    /// The local log could not give the block, because of `why`: note damage, then ask the port.
+    /// The local log could not give the block, because of `why`: note damage, then ask the port. A
+    /// reference that does not fit a sound block is the fault of whoever made it; no copy will do.
     fn elsewhere(&self, t: BlockType, level: u8, r: &Ref, why: Error) -> Result<Bytes> {
-        if why.kind() == Kind::Corrupt {
-            self.note_damage(r, &why);
+        if why.kind() == Kind::Corrupt && self.is_sound(&r.bid) {
+            return Err(why);
         }
         let Some(fetch) = &self.fetch else { return Err(why) };
         let sealed = fetch.fetch(t, level, r).map_err(|e| fetch::failed(r, why, e))?;
@@ -289,18 +310,22 @@ impl Blocks {
         self.open(t, level, r, sealed)
     }
 
-    /// Damage is in the stored bytes only if they do not match their own id; a reference that does not
-    /// fit a good block is the fault of whoever made it.
-    fn note_damage(&self, r: &Ref, why: &Error) {
-        let good = self.log.get(&r.bid).ok().flatten().is_some_and(|sealed| Sealer::verify_bid(&r.bid, &sealed));
-        if good {
-            return;
+    /// Whether the stored bytes are those the id names; if they are others, a fresh copy will replace
+    /// them. One read, one hash.
+    fn is_sound(&self, bid: &Bid) -> bool {
+        let stored = self.log.get(bid).map(|found| found.map(|sealed| Sealer::verify_bid(bid, &sealed)));
+        match stored {
+            Ok(Some(true)) => return true,
+            Ok(None) => return false,
+            Ok(Some(false)) | Err(_) => {}
         }
+        tracing::warn!(block = %bid, "a stored block is damaged");
         let mut damaged = self.damaged.lock();
-        if damaged.len() < MAX_DAMAGED && damaged.insert(r.bid) {
-            tracing::warn!(block = %r.bid, error = %why.chain(), "a stored block is damaged");
+        if damaged.len() < MAX_DAMAGED {
+            damaged.insert(*bid);
         }
         self.any_damaged.store(true, Ordering::Relaxed);
+        false
     }
 
     fn is_damaged(&self, bid: &Bid) -> bool {

@@ -171,7 +171,6 @@ fn a_block_that_is_nowhere_is_unreachable() {
 }
 
 #[test]
-#[ignore = "the log cannot replace a block yet"]
 fn a_damaged_block_is_corrupt_and_noted_and_healed_by_writing_it_again() {
     let s = scratch(Options::default());
     let plain = noise(6, 100_000);
@@ -206,7 +205,6 @@ fn blocks_from_elsewhere_are_verified_and_kept() {
 }
 
 #[test]
-#[ignore = "the log cannot replace a block yet"]
 fn damage_here_is_repaired_from_elsewhere() {
     let s = scratch(Options::default());
     let plain = noise(8, 50_000);
@@ -270,6 +268,25 @@ fn an_index_entry_without_its_block_is_no_hit() {
     let refs = put_all(&blocks, &data);
     assert_eq!(blocks.stat().dedup_hits, 0);
     assert_eq!(read_all(&blocks, &refs), data);
+}
+
+#[test]
+fn after_an_unclean_shutdown_a_hit_on_unreadable_bytes_does_not_count() {
+    let dir = TempDir::new().unwrap();
+    let plain = noise(12, 100_000);
+    let blocks = open(dir.path(), Options::default(), true);
+    let r = blocks.put(BlockType::Data, 0, &plain).unwrap();
+    blocks.flush_index().unwrap();
+    let s = Scratch { blocks, dir };
+    damage(&s, &r.bid);
+    let Scratch { blocks, dir } = s;
+    drop(blocks);
+    let blocks = open(dir.path(), Options::default(), true).with_doubt(true);
+    blocks.flush_index().unwrap();
+    assert_eq!(blocks.put(BlockType::Data, 0, &plain).unwrap(), r);
+    assert_eq!(blocks.stat().dedup_hits, 0);
+    assert_eq!(blocks.put(BlockType::Data, 0, &plain).unwrap(), r);
+    assert_eq!(blocks.stat().dedup_hits, 1, "what was put in this run is trusted");
 }
 
 #[test]

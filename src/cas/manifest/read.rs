@@ -134,21 +134,23 @@ pub fn read_at(blocks: &Blocks, content: &Content, size: u64, offset: u64, buffe
     let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
     let len = left.min(buffer.len());
     let Some(buffer) = buffer.get_mut(..len) else { return Ok(0) };
-    buffer.fill(0);
     if let Content::Inline(bytes) = content {
+        buffer.fill(0);
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         copy(buffer, bytes.get(from..).unwrap_or_default());
         return Ok(len);
     }
     let end = offset.saturating_add(len as u64);
     for span in extents(blocks, content, end, offset) {
-        let Span { start, extent } = span?;
-        let Extent::Data(r) = extent else { continue };
-        let plain = blocks.get(BlockType::Data, 0, &r)?;
-        let skip = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
-        let at = usize::try_from(start.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let target = buffer.get_mut(at..).ok_or_else(|| Error::new(Kind::Other, "read content", ""))?;
-        copy(target, plain.get(skip..).unwrap_or_default());
+        let span = span?;
+        let skip = usize::try_from(offset.saturating_sub(span.start)).unwrap_or(usize::MAX);
+        let from = usize::try_from(span.start.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let to = usize::try_from(span.end().min(end).saturating_sub(offset)).unwrap_or(usize::MAX);
+        let target = buffer.get_mut(from..to).ok_or_else(|| Error::new(Kind::Other, "read content", ""))?;
+        match span.extent {
+            Extent::Hole(_) => target.fill(0),
+            Extent::Data(r) => copy(target, blocks.get(BlockType::Data, 0, &r)?.get(skip..).unwrap_or_default()),
+        }
     }
     Ok(len)
 }
