@@ -60,7 +60,7 @@ fn get_all(session: &Session<'_>) -> Outcome {
     if session.json() {
         return output::json(&shown.map(|(name, value)| (name.to_owned(), as_json(&value))).collect::<Map<_, _>>());
     }
-    shown.map(|(name, value)| output::line(&format!("{name} = {value}"))).collect()
+    shown.into_iter().try_for_each(|(name, value)| output::line(&format!("{name} = {value}")))
 }
 
 fn get(session: &Session<'_>, key: &str) -> Outcome {
@@ -79,7 +79,7 @@ fn check(session: &Session<'_>) -> Outcome {
         return output::json(&json!({ "file": file, "valid": true }));
     }
     output::line(&format!("{} is valid; the settings are:", file.display()))?;
-    SETTINGS.iter().map(|s| output::line(&format!("{:<10} {} ({})", s.name, s.does, s.takes))).collect()
+    SETTINGS.iter().try_for_each(|s| output::line(&format!("{:<10} {} ({})", s.name, s.does, s.takes)))
 }
 
 /// Strings, integers and booleans are written alike in TOML and JSON.

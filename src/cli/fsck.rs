@@ -1,5 +1,7 @@
 //! `lovage fsck`: verify what is stored, naming the paths damage belongs to.
 
+use std::fmt::Write;
+
 use clap::Args;
 
 use super::Outcome;
@@ -38,7 +40,8 @@ fn describe(report: &FsckReport) -> String {
     let mut out = format!("{} blocks checked, {} bad, {} repaired\n", report.checked, report.bad, report.repaired);
     for damage in &report.unrepairable {
         let path = printable(&damage.path.to_string());
-        out.push_str(&format!("damaged: {path} (block {}): {}\n", damage.block, damage.reason));
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "damaged: {path} (block {}): {}", damage.block, damage.reason);
     }
     out
 }

@@ -41,16 +41,17 @@ pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
     serde_json::from_value(value).map_err(|e| Failure::new(Kind::Other, "understand the daemon", "", e.to_string()))
 }
 
+/// Say something to a person that is not the answer.
+pub fn note(text: &str) {
+    // With standard error gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "lovage: {text}");
+}
+
 /// Say on standard error what failed.
 pub fn complain(failure: &Failure) {
     let (on, off) = if colour() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     // With standard error gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "{on}lovage:{off} {failure}");
-}
-
-/// Say something to a person that is not the answer.
-pub fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "lovage: {text}");
 }
 
 fn colour() -> bool {

@@ -1,14 +1,19 @@
 //! What every command starts from: the home, the daemon in it, and where answers go.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Common;
-use super::output::typed;
+use super::output::{self, typed};
 use super::progress::Bar;
-use crate::base::Kind;
-use crate::daemon::{Background, Client, Home, HostOptions, Incoming, MountOptions, Ready, host};
+use crate::base::{Error, Kind};
+use crate::daemon::{
+    Background, Client, Home, HostOptions, Incoming, MountOptions, PassphraseSource, Ready, Service, Sink, answer, host,
+    passphrase,
+};
 use crate::wire::Failure;
-use crate::wire::control::Request;
+use crate::wire::control::{Progress, Request};
 
 /// The options every command has, resolved.
 #[derive(Debug)]
@@ -32,6 +37,10 @@ impl<'a> Session<'a> {
         Home::locate(self.common.home.as_deref()).map_err(Into::into)
     }
 
+    fn keys(&self) -> PassphraseSource {
+        self.common.passphrase_file.clone().map_or(PassphraseSource::Terminal, PassphraseSource::File)
+    }
+
     /// Ask the running daemon; exit code 4 when there is none. Parts go to `part`.
     pub fn ask_daemon(&self, request: &Request, part: PartTaker<'_>) -> Result<Value, Failure> {
         let home = self.home()?;
@@ -42,7 +51,19 @@ impl<'a> Session<'a> {
 
     /// Ask the running daemon, or do it in this process when there is none.
     pub fn ask(&self, request: &Request, part: PartTaker<'_>) -> Result<Value, Failure> {
-        self.ask_daemon(request, part)
+        let home = self.home()?;
+        let bar = Bar::new(!self.json());
+        if let Some(client) = Client::connect(&home)? {
+            return client.ask(request, &mut |incoming| take(&bar, incoming, part));
+        }
+        let makes = matches!(request, Request::VolumeCreate { .. });
+        let service = Arc::new(Service::here(home, "a command", &self.keys(), makes)?);
+        let mut sink = Here { bar: &bar, part, failed: None };
+        let answered = answer(&service, request.clone(), &mut sink);
+        // The command's own failure (a closed pipe, say) is truer than "interrupted".
+        let answered = sink.failed.map_or(answered, Err);
+        let closed = service.close();
+        answered.and_then(|value| closed.map(|()| value).map_err(Into::into))
     }
 
     /// Be the daemon (or start it in the background) and `show` the ready message.
@@ -53,11 +74,21 @@ impl<'a> Session<'a> {
         background: bool,
         show: &dyn Fn(&Value) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        if background && !Ready::is_child() {
-            return show(&Background::start()?.wait(None)?);
+        let home = self.home()?;
+        if !Ready::is_child() && self.common.passphrase_file.is_none() && !home.keystore().exists() {
+            output::note(NO_PASSPHRASE);
         }
-        let ready = if background { Ready::as_child()?.0 } else { Ready::nobody() };
-        let options = HostOptions { home: self.home()?, purpose, mount, log_to_file: background };
+        if background && !Ready::is_child() {
+            let secret = passphrase(&home, &self.keys())?;
+            return show(&Background::start()?.wait(secret.as_deref())?);
+        }
+        let (ready, keys) = if background {
+            let (ready, secret) = Ready::as_child()?;
+            (ready, PassphraseSource::Given(secret.map(Arc::new)))
+        } else {
+            (Ready::nobody(), self.keys())
+        };
+        let options = HostOptions { home, purpose, mount, log_to_file: background, keys };
         host(options, ready, &|value| {
             if !background {
                 // A reader that went away is no reason to stop serving.
@@ -72,6 +103,10 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Said loudly when a home is made.
+const NO_PASSPHRASE: &str = "the new keys have no passphrase: whoever can read this disk can read your files.\n  \
+    To have one, pass --passphrase-file FILE (or - to type it) when a home is made.";
+
 /// One piece of an answer: a list's element or a file's bytes.
 pub enum Piece {
     /// An element.
@@ -82,6 +117,37 @@ pub enum Piece {
 
 /// Takes the pieces of an answer.
 pub type PartTaker<'a> = &'a mut dyn FnMut(Piece) -> Result<(), Failure>;
+
+/// What a request done in this process reports to.
+struct Here<'a, 'b> {
+    bar: &'a Bar,
+    part: PartTaker<'b>,
+    failed: Option<Failure>,
+}
+
+impl Here<'_, '_> {
+    fn hand(&mut self, piece: Piece) -> crate::base::Result<()> {
+        (self.part)(piece).map_err(|failure| {
+            self.failed = Some(failure);
+            Error::new(Kind::Interrupted, "print", "")
+        })
+    }
+}
+
+impl Sink for Here<'_, '_> {
+    fn progress(&mut self, progress: Progress) -> crate::base::Result<()> {
+        self.bar.show(&progress);
+        Ok(())
+    }
+
+    fn part(&mut self, part: Value) -> crate::base::Result<()> {
+        self.hand(Piece::Part(part))
+    }
+
+    fn data(&mut self, bytes: Vec<u8>) -> crate::base::Result<()> {
+        self.hand(Piece::Data(bytes))
+    }
+}
 
 fn take(bar: &Bar, incoming: Incoming, part: PartTaker<'_>) -> Result<(), Failure> {
     match incoming {

@@ -61,14 +61,10 @@ fn describe_volume(volume: &VolumeStatus) -> String {
     let mounts = if mounts.is_empty() { "not mounted".to_owned() } else { format!("on {}", mounts.join(", ")) };
     let mut out = format!("volume   {} {mounts}\n", volume.name);
     if volume.open {
-        out.push_str(&format!(
-            "         {} files, {}; {} stored here, {} waiting to be stored\n         root {}\n",
-            volume.files,
-            output::size(volume.bytes),
-            output::size(volume.local_bytes),
-            output::size(volume.dirty_bytes),
-            volume.root
-        ));
+        let (bytes, local) = (output::size(volume.bytes), output::size(volume.local_bytes));
+        let (dirty, pad) = (output::size(volume.dirty_bytes), " ".repeat(9));
+        let counts = format!("{pad}{} files, {bytes}; {local} stored here, {dirty} waiting to be stored", volume.files);
+        out = format!("{out}{counts}\n{pad}root {}\n", volume.root);
     }
     out
 }

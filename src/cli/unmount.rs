@@ -9,7 +9,7 @@ use super::Outcome;
 use super::arguments::absolute;
 use super::output;
 use super::session::Session;
-use crate::daemon::detach_stale;
+use crate::fuse::clear_stale;
 use crate::wire::control::Request;
 
 #[derive(Debug, Args)]
@@ -21,7 +21,8 @@ pub struct Unmount {
 impl Unmount {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
         let dir = absolute(&self.dir);
-        let stale = detach_stale(&dir)?;
+        // An error here means that the mount is alive: its daemon is the one to ask.
+        let stale = clear_stale(&dir).unwrap_or(false);
         if !stale {
             session.ask_daemon(&Request::Unmount { dir: dir.clone().into() }, &mut |_| Ok(()))?;
         }

@@ -75,7 +75,7 @@ fn list(session: &Session<'_>) -> Outcome {
     if session.json() {
         return output::json(&volumes);
     }
-    volumes.iter().map(|v| output::line(&format!("{:<20} {} {}", v.name, v.id, mounts(v)))).collect()
+    volumes.iter().try_for_each(|v| output::line(&format!("{:<20} {} {}", v.name, v.id, mounts(v))))
 }
 
 fn show(session: &Session<'_>, volume: &VolumeStatus) -> Outcome {

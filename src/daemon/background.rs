@@ -10,10 +10,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use zeroize::Zeroizing;
-
 use crate::base::{Context, Error, Kind, Result};
-use crate::wire::{Failure, Frame, read_frame, write_frame};
+use crate::seal::Passphrase;
+use crate::wire::{Failure, Frame, read_frame, write_data, write_frame};
 
 /// Set for the child, so that it knows its standard input is the socket.
 const CHILD: &str = "LOVAGE_BACKGROUND_CHILD";
@@ -52,13 +51,9 @@ impl Background {
     }
 
     /// Send the passphrase (or none) and wait for the child's outcome.
-    pub fn wait(mut self, passphrase: Option<&[u8]>) -> std::result::Result<Value, Failure> {
-        let secret = Frame::Data(passphrase.unwrap_or_default().to_vec());
+    pub fn wait(mut self, passphrase: Option<&Passphrase>) -> std::result::Result<Value, Failure> {
         // A child that ended early says so below, better than a broken pipe does.
-        let _ = write_frame(&mut self.stream, &secret);
-        if let Frame::Data(bytes) = secret {
-            drop(Zeroizing::new(bytes));
-        }
+        let _ = write_data(&mut self.stream, passphrase.map_or(&[], Passphrase::expose));
         match read_frame(&mut self.stream) {
             Ok(Some(Frame::Json(text))) => match serde_json::from_slice(&text) {
                 Ok(Outcome::Ready(value)) => Ok(value),
@@ -77,15 +72,14 @@ impl Ready {
     }
 
     /// Become the child: leave the parent's session, receive the passphrase.
-    pub fn as_child() -> Result<(Self, Option<Zeroizing<Vec<u8>>>)> {
+    pub fn as_child() -> Result<(Self, Option<Passphrase>)> {
         let adopt = || io::stdin().as_fd().try_clone_to_owned();
         let mut stream = UnixStream::from(adopt().io("reach the parent process", String::new)?);
         rustix::process::setsid().map_err(|e| Error::io("leave the terminal", "", e.into()))?;
-        let secret = match read_frame(&mut stream)? {
-            Some(Frame::Data(bytes)) => Zeroizing::new(bytes),
-            _ => return Err(Error::new(Kind::Invalid, "start in the background", "no word from the parent")),
+        let Some(Frame::Data(secret)) = read_frame(&mut stream)? else {
+            return Err(Error::new(Kind::Invalid, "start in the background", "no word from the parent"));
         };
-        Ok((Self { parent: Some(stream) }, (!secret.is_empty()).then_some(secret)))
+        Ok((Self { parent: Some(stream) }, (!secret.is_empty()).then(|| Passphrase::new(secret))))
     }
 
     /// In the foreground.

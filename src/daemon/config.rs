@@ -122,7 +122,7 @@ impl Config {
         let Some(setting) = SETTINGS.iter().find(|s| s.name == name) else { return Err(unknown(name)) };
         let done = match name {
             "profile" => profile(value).map(|p| self.profile = p),
-            "log.level" => value.as_str().filter(|d| valid_directives(d)).map(|d| self.log_level = d.to_owned()),
+            "log.level" => value.as_str().filter(|d| valid_directives(d)).map(|d| d.clone_into(&mut self.log_level)),
             "dirty.max" => size(value).filter(|b| *b >= SMALLEST_DIRTY).map(|b| self.dirty_max = Some(b)),
             "cache.max" => size(value).map(|b| self.cache_max = Some(b)),
             _ => None,

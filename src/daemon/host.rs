@@ -11,13 +11,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::background::Ready;
-use super::config::Config;
 use super::home::Home;
-use super::lock::HomeLock;
-use super::logging::Logging;
+use super::keys::PassphraseSource;
+use super::mounts::MountOptions;
 use super::service::Service;
 use super::{harden, server, socket};
-use crate::base::{Context, Result};
+use crate::base::{Context, Error, Kind, Result};
 
 /// What to host, and how.
 #[derive(Debug)]
@@ -30,29 +29,18 @@ pub struct HostOptions {
     pub mount: Option<MountOptions>,
     /// Log to the home's file instead of stderr.
     pub log_to_file: bool,
-}
-
-/// What to mount where.
-#[derive(Debug, Clone)]
-pub struct MountOptions {
-    /// Name of the volume.
-    pub volume: String,
-    /// The mountpoint.
-    pub dir: std::path::PathBuf,
-    /// Refuse writes.
-    pub read_only: bool,
-    /// Let other users in.
-    pub allow_other: bool,
+    /// Where the passphrase comes from.
+    pub keys: PassphraseSource,
 }
 
 /// How long answers under way may take when the daemon ends.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Host until SIGTERM, SIGINT or the end of the last mount. `up` runs once, when all is ready.
+/// Host until SIGTERM, SIGINT or the end of the last mount. `up` runs once, when all is ready, with what
+/// there is to tell about it.
 pub fn host(options: HostOptions, ready: Ready, up: &dyn Fn(&Value)) -> std::result::Result<(), crate::wire::Failure> {
     match start(options) {
-        Ok(hosted) => {
-            let value = json!({ "pid": std::process::id() });
+        Ok((hosted, value)) => {
             up(&value);
             ready.ready(value);
             hosted.run().map_err(Into::into)
@@ -72,14 +60,10 @@ struct Hosted {
     terminate: Signal,
 }
 
-fn start(options: HostOptions) -> Result<Hosted> {
+fn start(options: HostOptions) -> Result<(Hosted, Value)> {
     harden::no_core_dumps()?;
-    options.home.create()?;
-    let lock = HomeLock::take(&options.home, options.purpose)?;
-    let config = Config::load(&options.home.config())?;
     let log = options.log_to_file.then(|| options.home.log());
-    let logging = Logging::start(&config.log_level, log.as_deref())?;
-    let service = Arc::new(Service::new(options.home, lock, config, logging)?);
+    let service = Arc::new(Service::open(options.home, options.purpose, log.as_deref(), &options.keys, true)?);
     let runtime = Builder::new_current_thread().enable_all().build().io("start the runtime", String::new)?;
     let inside = runtime.enter();
     let interrupt = signal(SignalKind::interrupt()).io("catch signals", String::new)?;
@@ -89,22 +73,40 @@ fn start(options: HostOptions) -> Result<Hosted> {
     let listener = tokio::net::UnixListener::from_std(listener).io("listen for commands", String::new)?;
     runtime.spawn(server::serve(listener, Arc::clone(&service)));
     drop(inside);
-    Ok(Hosted { service, runtime, interrupt, terminate })
+    let hosted = Hosted { service, runtime, interrupt, terminate };
+    match options.mount.map_or_else(|| Ok(json!({ "pid": std::process::id() })), |mount| hosted.mount(&mount)) {
+        Ok(value) => Ok((hosted, value)),
+        Err(error) => {
+            // The reason to end is the one to report.
+            let _ = hosted.end();
+            Err(error)
+        }
+    }
 }
 
 impl Hosted {
+    fn mount(&self, options: &MountOptions) -> Result<Value> {
+        let mounted = self.service.mount(options)?;
+        self.service.only_for_mounts();
+        serde_json::to_value(mounted).map_err(|e| Error::new(Kind::Other, "mount", "").with_source(e))
+    }
+
     fn run(mut self) -> Result<()> {
         let service = Arc::clone(&self.service);
         self.runtime.block_on(async {
             tokio::select! {
-                _ = self.interrupt.recv() => tracing::info!("interrupted: ending"),
-                _ = self.terminate.recv() => tracing::info!("asked to end"),
-                () = service.quit_requested() => tracing::info!("nothing left to do: ending"),
+                _ = self.interrupt.recv() => tracing::info!("interrupted: flushing and unmounting"),
+                _ = self.terminate.recv() => tracing::info!("asked to end: flushing and unmounting"),
+                () = service.finished() => tracing::info!("the last mount is gone: ending"),
             }
         });
+        self.end()
+    }
+
+    fn end(self) -> Result<()> {
         // Nobody new is answered from here on.
-        let _ = std::fs::remove_file(service.home.socket());
+        let _ = std::fs::remove_file(self.service.home.socket());
         self.runtime.shutdown_timeout(GRACE);
-        Ok(())
+        self.service.close()
     }
 }

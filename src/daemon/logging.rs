@@ -1,9 +1,10 @@
 //! Logging: to stderr in the foreground, to a file in the home in the background, adjustable while running.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Mutex as Writer; // tracing-subscriber writes through std's mutex
+use std::sync::Arc;
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -30,10 +31,10 @@ impl Logging {
         let registry = tracing_subscriber::registry().with(filter);
         let started = match file {
             Some(path) => {
-                let layer = fmt::layer().with_ansi(false).with_writer(Writer::new(open(path)?));
+                let layer = fmt::layer().with_ansi(false).with_writer(Arc::new(open(path)?));
                 registry.with(layer).try_init()
             }
-            None => registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init(),
+            None => registry.with(fmt::layer().with_target(false).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr)).try_init(),
         };
         Ok(Self { handle: started.is_ok().then_some(handle), directives: Mutex::new(directives.to_owned()) })
     }

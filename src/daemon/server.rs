@@ -15,7 +15,7 @@ use super::control::{Sink, answer};
 use super::service::Service;
 use crate::base::{Context, Error, Kind, Result};
 use crate::wire::control::{Envelope, PROTOCOL, Progress, Reply};
-use crate::wire::{Failure, Frame, read_frame, write_frame};
+use crate::wire::{Failure, Frame, read_frame, write_data, write_frame};
 
 /// Most requests answered at once; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 32;
@@ -54,7 +54,7 @@ fn may_ask(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
-fn converse(stream: UnixStream, service: &Service) -> Result<()> {
+fn converse(stream: UnixStream, service: &Arc<Service>) -> Result<()> {
     let prepare = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
     prepare.and_then(|()| stream.set_write_timeout(Some(PATIENCE))).io("take a command", String::new)?;
     let mut client = ToClient(stream);
@@ -98,7 +98,7 @@ impl Sink for ToClient {
     }
 
     fn data(&mut self, bytes: Vec<u8>) -> Result<()> {
-        write_frame(&mut self.0, &Frame::Data(bytes))
+        write_data(&mut self.0, &bytes)
     }
 }
 

@@ -1,39 +1,107 @@
 //! What requests act on: the open home with everything in it.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use super::config::Config;
 use super::home::Home;
+use super::keys::{self, PassphraseSource};
 use super::lock::HomeLock;
 use super::logging::Logging;
+use super::mounts::{MountOptions, Mounts};
+use super::place::{self, Place};
+use super::volumes::Volumes;
 use crate::base::Result;
+use crate::wire::control::{Mounted, PathArg};
 
 /// A home held open by this process.
 #[derive(Debug)]
 pub struct Service {
     pub(super) home: Home,
-    pub(super) config: Config,
     pub(super) logging: Logging,
     pub(super) started: Instant,
+    pub(super) volumes: Volumes,
+    pub(super) mounts: Mounts,
+    /// End when the last mount is gone.
+    only_for_mounts: AtomicBool,
     quit: Notify,
     _lock: HomeLock,
 }
 
 impl Service {
-    /// Open a home this process holds the lock of.
-    pub(super) fn new(home: Home, lock: HomeLock, config: Config, logging: Logging) -> Result<Self> {
-        Ok(Self { home, config, logging, started: Instant::now(), quit: Notify::new(), _lock: lock })
+    /// Take the home, for as long as this lives. `purpose` is what others are told; `log` is where to log
+    /// instead of stderr; `make` also makes what is not there yet.
+    pub(super) fn open(home: Home, purpose: &str, log: Option<&Path>, keys: &PassphraseSource, make: bool) -> Result<Self> {
+        if make {
+            home.create()?;
+        } else if !home.root().is_dir() {
+            keys::open(&home, keys)?; // says what is missing
+        }
+        let lock = HomeLock::take(&home, purpose)?;
+        let config = Config::load(&home.config())?;
+        let level = if log.is_none() && !make { "warn" } else { &config.log_level };
+        let logging = Logging::start(level, log)?;
+        let keystore = if make { keys::open_or_create(&home, keys)? } else { keys::open(&home, keys)? };
+        Ok(Self {
+            logging,
+            started: Instant::now(),
+            volumes: Volumes::new(home.clone(), config, keystore),
+            mounts: Mounts::new(home.clone()),
+            only_for_mounts: AtomicBool::new(false),
+            quit: Notify::new(),
+            home,
+            _lock: lock,
+        })
     }
 
-    /// Ask the daemon to end in good order.
-    pub fn quit(&self) {
-        self.quit.notify_one();
+    /// Do one thing to a home that no daemon holds. `make` also makes a home that is not there yet.
+    pub fn here(home: Home, purpose: &str, keys: &PassphraseSource, make: bool) -> Result<Self> {
+        Self::open(home, purpose, None, keys, make)
     }
 
-    /// Resolves once [`Self::quit`] was called.
-    pub(super) async fn quit_requested(&self) {
+    /// Mount a volume. When this returns the mount works.
+    pub fn mount(self: &Arc<Self>, options: &MountOptions) -> Result<Mounted> {
+        let known = self.volumes.find_or_make_default(&options.volume)?;
+        let volume = self.volumes.open(&known)?;
+        let service = Arc::downgrade(self);
+        let dir = self.mounts.add(&known, &volume, options, move || {
+            if let Some(service) = service.upgrade() {
+                service.mount_ended();
+            }
+        })?;
+        tracing::info!(volume = known.name, dir = %dir.display(), "mounted");
+        Ok(Mounted { volume: known.name, dir: dir.into(), pid: std::process::id(), read_only: options.read_only })
+    }
+
+    /// Find what a path argument means.
+    pub(super) fn place(&self, at: &PathArg) -> Result<Place> {
+        place::find(&self.volumes, &self.mounts, at)
+    }
+
+    /// From now on, end with the last mount.
+    pub(super) fn only_for_mounts(&self) {
+        self.only_for_mounts.store(true, Ordering::Relaxed);
+    }
+
+    fn mount_ended(&self) {
+        self.mounts.prune();
+        if self.only_for_mounts.load(Ordering::Relaxed) && self.mounts.is_empty() {
+            self.quit.notify_one();
+        }
+    }
+
+    /// Resolves once there is nothing left to serve.
+    pub(super) async fn finished(&self) {
         self.quit.notified().await;
+    }
+
+    /// Unmount and close everything; all that was written is durable when this returns `Ok`.
+    pub fn close(&self) -> Result<()> {
+        self.mounts.end();
+        self.volumes.close()
     }
 }

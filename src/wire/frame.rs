@@ -23,10 +23,18 @@ pub enum Frame {
 
 /// Write one frame and flush. [`Kind::TooBig`] beyond [`MAX_FRAME`].
 pub fn write_frame(out: &mut impl Write, frame: &Frame) -> Result<()> {
-    let (tag, body) = match frame {
-        Frame::Json(body) => (JSON, body),
-        Frame::Data(body) => (DATA, body),
-    };
+    match frame {
+        Frame::Json(body) => write(out, JSON, body),
+        Frame::Data(body) => write(out, DATA, body),
+    }
+}
+
+/// As [`write_frame`] with [`Frame::Data`], copying nothing.
+pub fn write_data(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
+    write(out, DATA, bytes)
+}
+
+fn write(out: &mut impl Write, tag: u8, body: &[u8]) -> Result<()> {
     let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     if body.len() > MAX_FRAME {
         return Err(Error::new(Kind::TooBig, "send a control message", format!("{len} bytes")));

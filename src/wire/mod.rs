@@ -8,5 +8,5 @@ mod frame;
 mod path;
 
 pub use failure::{Advice, Failure, kind_from_name, kind_name};
-pub use frame::{Frame, MAX_FRAME, read_frame, write_frame};
+pub use frame::{Frame, MAX_FRAME, read_frame, write_data, write_frame};
 pub use path::RawPath;

@@ -65,7 +65,7 @@ impl Serialize for RawPath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let form = match std::str::from_utf8(&self.0) {
             Ok(text) => Form::Text(text.to_owned()),
-            Err(_) => Form::Hex { hex: self.0.iter().map(|b| format!("{b:02x}")).collect() },
+            Err(_) => Form::Hex { hex: encode_hex(&self.0) },
         };
         form.serialize(serializer)
     }
@@ -80,6 +80,10 @@ impl<'de> Deserialize<'de> for RawPath {
             }
         }
     }
+}
+
+fn encode_hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|d| char::from_digit(d.into(), 16)).collect()
 }
 
 fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {

@@ -1,8 +1,23 @@
 //! The requests of the control socket: one file each, one arm here.
 
+mod cat;
+mod du;
+mod fsck;
+mod gc;
+mod hash;
+mod list;
 mod log_level;
 mod metrics;
+mod mount;
+mod stat;
 mod status;
+mod unmount;
+mod volume_create;
+mod volume_forget;
+mod volume_list;
+mod volume_show;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -23,13 +38,30 @@ pub trait Sink {
 }
 
 /// Answer one request.
-pub fn answer(service: &Service, request: Request, sink: &mut dyn Sink) -> std::result::Result<Value, Failure> {
-    let _ = &sink;
+pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> std::result::Result<Value, Failure> {
     Ok(match request {
         Request::Status => document(&status::run(service)?)?,
+        Request::Mount { volume, dir, read_only, allow_other } => {
+            document(&mount::run(service, volume, &dir, read_only, allow_other)?)?
+        }
+        Request::Unmount { dir } => document(&unmount::run(service, &dir)?)?,
+        Request::VolumeCreate { name, dedup, chunking } => {
+            document(&volume_create::run(service, &name, dedup, chunking)?)?
+        }
+        Request::VolumeList => document(&volume_list::run(service)?)?,
+        Request::VolumeShow { name } => document(&volume_show::run(service, &name)?)?,
+        Request::VolumeForget { name, force } => document(&volume_forget::run(service, &name, force)?)?,
+        Request::List { at } => document(&list::run(service, &at, sink)?)?,
+        Request::Stat { at } => document(&stat::run(service, &at)?)?,
+        Request::Cat { at } => document(&cat::run(service, &at, sink)?)?,
+        Request::DiskUsage { at } => document(&du::run(service, &at)?)?,
+        Request::Hash { volume, files } => document(&hash::run(service, &volume, &files, sink)?)?,
+        Request::Gc { volume, dry_run } => document(&gc::run(service, volume.as_deref(), dry_run, sink)?)?,
+        Request::Fsck { volume, repair, read_data } => {
+            document(&fsck::run(service, volume.as_deref(), repair, read_data, sink)?)?
+        }
         Request::LogLevel { directives } => document(&log_level::run(service, directives.as_deref())?)?,
         Request::Metrics => document(&metrics::run(service)?)?,
-        _ => return Err(Failure::new(Kind::Unsupported, "answer", "", "being built")),
     })
 }
 

@@ -1,23 +1,42 @@
 //! `status`: what the daemon is and does.
 
 use super::super::service::Service;
+use super::super::volumes::Known;
 use crate::base::Result;
-use crate::wire::control::{DaemonStatus, Status};
+use crate::wire::control::{DaemonStatus, Status, VolumeStatus};
 
 /// The whole document of `status --json`.
 pub fn run(service: &Service) -> Result<Status> {
-    Ok(Status { daemon: daemon(service), volumes: Vec::new(), peers: Vec::new(), stores: Vec::new() })
+    let volumes = super::volume_list::run(service)?;
+    Ok(Status { daemon: daemon(service), volumes, peers: Vec::new(), stores: Vec::new() })
 }
 
 fn daemon(service: &Service) -> DaemonStatus {
     DaemonStatus {
         pid: std::process::id(),
         home: service.home.root().into(),
-        peer_id: String::new(),
+        peer_id: service.volumes.device_id(),
         version: env!("CARGO_PKG_VERSION").into(),
         uptime_s: service.started.elapsed().as_secs(),
         listen: Vec::new(),
         sent_bytes: 0,
         received_bytes: 0,
     }
+}
+
+/// One volume; counts are zero while it is closed.
+pub fn volume(service: &Service, known: Known) -> Result<VolumeStatus> {
+    let open = service.volumes.if_open(known.id);
+    let mut status = VolumeStatus {
+        mounts: service.mounts.points(known.id).into_iter().map(Into::into).collect(),
+        id: known.id.to_string(),
+        name: known.name,
+        role: "admin".into(),
+        open: open.is_some(),
+        ..VolumeStatus::default()
+    };
+    if let Some(open) = open {
+        open.figures(&mut status)?;
+    }
+    Ok(status)
 }

@@ -28,6 +28,11 @@ impl Passphrase {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
+
+    /// The bytes, to hand them to the process that opens the keystore.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Passphrase {

@@ -1,0 +1,208 @@
+//! The volumes of a home: their names on this device, their keys, and which are open.
+//!
+//! A volume's name is local: it lives in a file beside its content, never inside anything stored elsewhere.
+//! Must never open one volume twice, and never make keys it did not save first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::config::Config;
+use super::home::{Home, replace_file};
+use super::hosted::Hosted;
+use super::opening;
+use crate::base::sync::Mutex;
+use crate::base::{Context, Error, Kind, Result, VolumeId};
+use crate::seal::{Keystore, VolumeSecrets};
+use crate::wire::Advice;
+use crate::wire::control::{Chunking, Dedup};
+
+/// The volume that is meant when none is named; made by the first mount.
+pub const DEFAULT: &str = "default";
+
+/// Longest name of a volume, in bytes.
+const LONGEST: usize = 64;
+
+/// All volumes of one home.
+#[derive(Debug)]
+pub struct Volumes {
+    home: Home,
+    config: Config,
+    /// Taken before `open` where both are needed.
+    keystore: Mutex<Keystore>,
+    open: Mutex<BTreeMap<VolumeId, Arc<dyn Hosted>>>,
+}
+
+/// A volume by name and id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its name on this device.
+    pub name: String,
+    /// Its id everywhere.
+    pub id: VolumeId,
+}
+
+impl Volumes {
+    /// The volumes of `home`. Opens none.
+    pub fn new(home: Home, config: Config, keystore: Keystore) -> Self {
+        Self { home, config, keystore: Mutex::new(keystore), open: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// This device's id.
+    pub fn device_id(&self) -> String {
+        self.keystore.lock().device.device_id().to_string()
+    }
+
+    /// Every volume, by name.
+    pub fn list(&self) -> Result<Vec<Known>> {
+        let ids: Vec<_> = self.keystore.lock().volumes.iter().map(|v| v.id).collect();
+        let mut known = ids.into_iter().map(|id| Ok(Known { name: self.name(id)?, id })).collect::<Result<Vec<_>>>()?;
+        known.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(known)
+    }
+
+    /// The volume called `name`, or with that id. [`Kind::NotFound`] otherwise.
+    pub fn find(&self, name: &str) -> Result<Known> {
+        let known = self.list()?;
+        let by_id = VolumeId::from_hex(name);
+        if let Some(found) = known.iter().find(|k| k.name == name).or_else(|| known.iter().find(|k| Some(k.id) == by_id)) {
+            return Ok(found.clone());
+        }
+        let names: Vec<_> = known.iter().map(|k| k.name.as_str()).collect();
+        let next = if names.is_empty() {
+            format!("Make it: lovage volume create {name}")
+        } else {
+            format!("The volumes here are: {}. Make another with `lovage volume create {name}`.", names.join(", "))
+        };
+        Err(Error::new(Kind::NotFound, "find the volume", name).with_source(Advice::new("there is no such volume here", next)))
+    }
+
+    /// The volume of that name, or every volume.
+    pub fn named_or_all(&self, name: Option<&str>) -> Result<Vec<Known>> {
+        name.map_or_else(|| self.list(), |name| Ok(vec![self.find(name)?]))
+    }
+
+    /// As [`Self::find`], making the default volume if it is asked for and not there.
+    pub fn find_or_make_default(&self, name: &str) -> Result<Known> {
+        match self.find(name) {
+            Err(e) if e.kind() == Kind::NotFound && name == DEFAULT => {
+                self.create(name, Dedup::default(), Chunking::default())
+            }
+            other => other,
+        }
+    }
+
+    /// Make a new volume. [`Kind::Exists`] if the name is taken, [`Kind::Invalid`] if it is no name.
+    pub fn create(&self, name: &str, dedup: Dedup, chunking: Chunking) -> Result<Known> {
+        check_name(name)?;
+        let mut keystore = self.keystore.lock();
+        for volume in &keystore.volumes {
+            if self.name(volume.id)? == name {
+                let advice = Advice::new("a volume of that name is here already", "Choose another name.");
+                return Err(Error::new(Kind::Exists, "create the volume", name).with_source(advice));
+            }
+        }
+        let secrets = opening::new_volume(&keystore.device, dedup, chunking)?;
+        let id = secrets.id;
+        let dir = self.home.volume(id);
+        fs::create_dir_all(&dir).io("create the volume", || dir.display().to_string())?;
+        replace_file(&dir.join("name"), name.as_bytes())?;
+        keystore.volumes.push(secrets);
+        if let Err(e) = keystore.save() {
+            keystore.volumes.pop();
+            // Nothing was written under these keys; what is left of the directory harms nobody.
+            let _ = fs::remove_dir_all(&dir);
+            return Err(e);
+        }
+        Ok(Known { name: name.to_owned(), id })
+    }
+
+    /// The volume `id`, opened if it is not open yet.
+    pub fn open(&self, known: &Known) -> Result<Arc<dyn Hosted>> {
+        let (device, secrets) = self.secrets(known)?;
+        let mut open = self.open.lock();
+        if let Some(volume) = open.get(&known.id) {
+            return Ok(Arc::clone(volume));
+        }
+        let dir = self.home.volume(known.id);
+        let volume = opening::open(&dir, &device, &secrets, &self.config).map_err(|e| unusable(known, e))?;
+        open.insert(known.id, Arc::clone(&volume));
+        Ok(volume)
+    }
+
+    /// The volume `id` if it is open.
+    pub fn if_open(&self, id: VolumeId) -> Option<Arc<dyn Hosted>> {
+        self.open.lock().get(&id).cloned()
+    }
+
+    /// Drop keys and content of a volume that nothing uses. There is no way back.
+    pub fn forget(&self, known: &Known) -> Result<()> {
+        let mut keystore = self.keystore.lock();
+        let mut open = self.open.lock();
+        if let Some(volume) = open.remove(&known.id) {
+            volume.close()?;
+        }
+        let kept = |v: &VolumeSecrets| v.id != known.id;
+        let removed: Vec<_> = keystore.volumes.extract_if(.., |v| !kept(v)).collect();
+        if let Err(e) = keystore.save() {
+            keystore.volumes.extend(removed);
+            return Err(e);
+        }
+        let dir = self.home.volume(known.id);
+        fs::remove_dir_all(&dir).io("remove the volume's content", || dir.display().to_string())
+    }
+
+    /// Close every open volume. Tries all; the first error is reported.
+    pub fn close(&self) -> Result<()> {
+        let open = std::mem::take(&mut *self.open.lock());
+        open.into_values().map(|volume| volume.close()).fold(Ok(()), Result::and)
+    }
+
+    fn secrets(&self, known: &Known) -> Result<(crate::seal::DeviceRoot, VolumeSecrets)> {
+        let keystore = self.keystore.lock();
+        let gone = || Error::new(Kind::NotFound, "open the volume", &known.name);
+        let secrets = keystore.volume(known.id).ok_or_else(gone)?;
+        Ok((keystore.device.clone(), secrets.clone()))
+    }
+
+    fn name(&self, id: VolumeId) -> Result<String> {
+        let path = self.home.volume(id).join("name");
+        match fs::read_to_string(&path) {
+            Ok(name) if check_name(&name).is_ok() => Ok(name),
+            Err(e) if e.kind() != ErrorKind::NotFound && e.kind() != ErrorKind::InvalidData => {
+                Err(Error::io("read the volume's name", path.display().to_string(), e))
+            }
+            // The keys say that it exists: it keeps a name nobody else can have.
+            _ => Ok(id.to_string()),
+        }
+    }
+}
+
+/// A store that cannot be opened, with what can be done.
+fn unusable(known: &Known, error: Error) -> Error {
+    let next = match error.kind() {
+        Kind::Corrupt => "Run `lovage fsck` to see what is hit; restore this home from a backup if that fails too.",
+        Kind::Full => "Free some space on that disk and try again.",
+        Kind::Denied => "Check who owns the home and its files.",
+        _ => return error,
+    };
+    let why = error.chain();
+    Error::new(error.kind(), "open the volume", &known.name).with_source(Advice::new(why, next))
+}
+
+/// Names are short, printable and cannot be mistaken for paths or options.
+fn check_name(name: &str) -> Result<()> {
+    let sound = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fine = !name.is_empty() && name.len() <= LONGEST && name.chars().all(sound) && !name.starts_with(['-', '.']);
+    if fine {
+        return Ok(());
+    }
+    let next = "Use letters, digits, '-', '_' and '.', at most 64 bytes, not beginning with '-' or '.'.";
+    let advice = Advice::new("that cannot be the name of a volume", next);
+    Err(Error::new(Kind::Invalid, "name the volume", name).with_source(advice))
+}
+
+#[cfg(test)]
+#[path = "volumes/tests.rs"]
+mod tests;
