@@ -8,6 +8,7 @@ mod listing;
 mod names;
 mod node;
 mod operations;
+mod recorder;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ use lovage::base::port::{Clock, System, Time};
 use lovage::base::sync::Mutex;
 use lovage::base::{Error, Kind, Result};
 use lovage::volume::api::{FileKind, Ino, NewNode, ROOT_INO};
+
+pub use recorder::Recorder;
 
 use listing::OpenDirectory;
 use node::Node;

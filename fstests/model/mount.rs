@@ -1,14 +1,15 @@
 //! Mounts the reference model until Ctrl-C: `model-mount DIR [option...]`, to try the adapter by hand and
 //! with the suites in `external/`. Options: `dev`, `suid`, `allow_other`, `ro`, `plain` (type `fuse`),
-//! `clone_fd`, `pooled_reads`, `threads=N`, `workers=N`, `source=NAME`.
+//! `clone_fd`, `pooled_reads`, `log` (calls to stderr), `threads=N`, `workers=N`, `source=NAME`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use fstests::model::ModelFs;
+use fstests::model::{ModelFs, Recorder};
 use lovage::base::{Error, Kind, Result};
-use lovage::fuse::{MountOptions, mount};
+use lovage::fuse::{KernelClock, MountOptions, mount};
+use lovage::volume::FileSystem;
 
 fn main() -> ExitCode {
     match run() {
@@ -24,10 +25,14 @@ fn run() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let dir = arguments.next().map(PathBuf::from).ok_or_else(|| Error::new(Kind::Invalid, "run", "no DIR given"))?;
     let mut options = MountOptions::default();
+    let mut model: Arc<dyn FileSystem> = Arc::new(ModelFs::new(Arc::new(KernelClock)));
     for argument in arguments {
-        apply(&mut options, &argument)?;
+        match argument.as_str() {
+            "log" => model = Arc::new(Recorder::new(model, true)),
+            other => apply(&mut options, other)?,
+        }
     }
-    let mounted = mount(Arc::new(ModelFs::default()), &dir, &options)?;
+    let mounted = mount(model, &dir, &options)?;
     println!("mounted at {}", mounted.point().display());
     mounted.wait();
     Ok(())

@@ -138,6 +138,9 @@ impl Node {
 
     /// setattr: privileges go before the new mode comes, times given win over times implied.
     pub(super) fn change(&mut self, change: &SetAttr, now: Time) -> Result<()> {
+        if *change == SetAttr::default() {
+            return Ok(());
+        }
         if let Some(size) = change.size {
             let content = self.content_mut()?;
             if content.size != size {

@@ -33,32 +33,26 @@ impl State {
     }
 
     fn write(&mut self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {
-        let now = self.now();
         if offset.checked_add(data.len() as u64).is_none_or(|end| end > limits::MAX_FILE) {
             return fail(Kind::TooBig);
         }
-        let node = self.node_mut(ino)?;
-        node.content_mut()?.write(offset, data);
-        node.modified(now);
+        self.node_mut(ino)?.content_mut()?.write(offset, data);
         Ok(())
     }
 
     fn fallocate(&mut self, ino: Ino, offset: u64, len: u64, mode: FallocMode) -> Result<()> {
-        let now = self.now();
         let end = offset.checked_add(len).filter(|end| *end <= limits::MAX_FILE);
         let Some(end) = end else { return fail(Kind::TooBig) };
         if mode.collapse || mode.insert || (mode.punch && !mode.keep_size) {
             return fail(Kind::Unsupported);
         }
-        let node = self.node_mut(ino)?;
-        let content = node.content_mut()?;
+        let content = self.node_mut(ino)?.content_mut()?;
         if mode.punch || mode.zero {
             content.clear(offset.min(content.size), end.min(content.size));
         }
         if !mode.keep_size && end > content.size {
             content.resize(end);
         }
-        node.modified(now);
         Ok(())
     }
 

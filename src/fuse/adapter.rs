@@ -17,13 +17,14 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::dirty::Dirty;
 use super::errno::errno;
 use super::mount::Ended;
 use super::workers::Workers;
 use super::{convert, kernel, reply};
 use crate::base::{Error, Kind, Result};
 use crate::volume::FileSystem;
-use crate::volume::api::{Fh, FileKind, Ino, NewNode, SetAttr};
+use crate::volume::api::{Attr, Fh, FileKind, Ino, NewNode, SetAttr, SetTime};
 
 /// Largest piece copied by one request, in bytes: the reply counts in 32 bits.
 const MAX_COPY: u64 = 1 << 30;
@@ -37,6 +38,8 @@ pub(super) struct Adapter {
     pub(super) workers: Workers,
     pub(super) lifetime: Duration,
     pub(super) pooled_reads: bool,
+    pub(super) tell_closes: bool,
+    pub(super) dirty: Arc<Dirty>,
     pub(super) ended: Arc<Ended>,
 }
 
@@ -55,12 +58,28 @@ impl Adapter {
         self.fs.setattr(ino, &change).map(drop)
     }
 
+    /// What a write past the page cache does to attributes; for cached writes the kernel keeps the times
+    /// itself and sends them in its own `setattr`.
+    fn touch(&self, ino: Ino, flags: WriteFlags) -> Result<()> {
+        if flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            return Ok(());
+        }
+        let kill_suidgid = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let change = SetAttr { mtime: Some(SetTime::Now), kill_suidgid, ..SetAttr::default() };
+        self.fs.setattr(ino, &change).map(drop)
+    }
+
     fn open_file(&self, request: &Request, ino: Ino, flags: i32) -> Result<Fh> {
-        let truncate = convert::truncates(flags);
+        let (write, truncate) = (convert::writes(flags), convert::truncates(flags));
         if truncate {
             self.drop_privileges(request, ino)?;
         }
-        self.fs.open(ino, convert::writes(flags), truncate)
+        self.fs.open(ino, write, truncate).inspect(|_| self.dirty.opened(ino, write))
+    }
+
+    fn create_file(&self, parent: Ino, name: &OsStr, node: &NewNode, flags: i32) -> Result<(Attr, Fh)> {
+        let created = self.fs.create(parent, name.as_bytes(), node);
+        created.inspect(|(attr, _)| self.dirty.opened(attr.ino, convert::writes(flags)))
     }
 }
 
@@ -116,7 +135,10 @@ impl Filesystem for Adapter {
             // The kernel's rule: any chown, and a truncation by somebody who may not set ids.
             kill_suidgid: uid.is_some() || gid.is_some() || (size.is_some() && request.uid() != 0),
         };
-        reply::attr(answer, self.lifetime, self.fs.setattr(ino.0, &change));
+        // The kernel also asks for no change at all, when all it wanted changed is ours to decide.
+        let nothing = change == SetAttr::default();
+        let result = if nothing { self.fs.getattr(ino.0) } else { self.fs.setattr(ino.0, &change) };
+        reply::attr(answer, self.lifetime, result);
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, answer: ReplyData) {
@@ -142,9 +164,18 @@ impl Filesystem for Adapter {
         reply::entry(answer, self.lifetime, self.fs.make(parent.0, name.as_bytes(), &node));
     }
 
-    fn create(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, _: i32, answer: ReplyCreate) {
-        let node = convert::new_node(req, FileKind::File, mode);
-        reply::created(answer, self.lifetime, self.fs.create(parent.0, name.as_bytes(), &node));
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _: u32,
+        flags: i32,
+        answer: ReplyCreate,
+    ) {
+        let node = convert::new_node(request, FileKind::File, mode);
+        reply::created(answer, self.lifetime, self.create_file(parent.0, name, &node, flags));
     }
 
     fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, answer: ReplyEntry) {
@@ -208,25 +239,29 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         answer: ReplyWrite,
     ) {
-        let kill = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        let dropped = if kill { self.kill_set_id(ino.0) } else { Ok(()) };
-        reply::written(answer, dropped.and_then(|()| self.fs.write(ino.0, offset, data)));
+        let written = self.touch(ino.0, flags).and_then(|()| self.fs.write(ino.0, offset, data));
+        reply::written(answer, written);
     }
 
     fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, answer: ReplyEmpty) {
-        reply::empty(answer, self.fs.flush(ino.0));
+        if self.tell_closes {
+            reply::empty(answer, self.fs.flush(ino.0));
+        } else {
+            answer.error(Errno::ENOSYS); // "never ask again"; dirty pages are written back all the same
+        }
     }
 
     fn release(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         _: bool,
         answer: ReplyEmpty,
     ) {
+        self.dirty.released(ino.0, convert::writes(flags.0));
         reply::empty(answer, self.fs.release(Fh(fh.0)));
     }
 
@@ -356,9 +391,11 @@ impl Filesystem for Adapter {
     }
 
     fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, answer: ReplyLseek) {
-        let from = u64::try_from(offset).map_err(|_| Error::new(Kind::Invalid, "seek", offset.to_string()));
-        let found = from.and_then(|from| self.fs.seek(ino.0, from, convert::whence(whence)?));
-        reply::offset(answer, found);
+        let fs = self.fs.clone();
+        self.dirty.after_write_back(ino.0, move || {
+            let target = convert::seek(offset, whence);
+            reply::offset(answer, target.and_then(|(from, whence)| fs.seek(ino.0, from, whence)));
+        });
     }
 
     fn copy_file_range(

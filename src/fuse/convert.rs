@@ -150,12 +150,12 @@ pub(super) fn falloc_mode(bits: i32) -> Result<FallocMode> {
     })
 }
 
-/// Other origins are the kernel's own business and never arrive.
-pub(super) fn whence(whence: i32) -> Result<SeekWhence> {
-    match whence {
-        libc::SEEK_DATA => Ok(SeekWhence::Data),
-        libc::SEEK_HOLE => Ok(SeekWhence::Hole),
-        other => Err(Error::new(Kind::Invalid, "seek", format!("whence {other}"))),
+/// From where, and for what, to look. Other origins are the kernel's own business and never arrive.
+pub(super) fn seek(offset: i64, whence: i32) -> Result<(u64, SeekWhence)> {
+    match (u64::try_from(offset), whence) {
+        (Ok(from), libc::SEEK_DATA) => Ok((from, SeekWhence::Data)),
+        (Ok(from), libc::SEEK_HOLE) => Ok((from, SeekWhence::Hole)),
+        _ => Err(Error::new(Kind::Invalid, "seek", format!("{offset} whence {whence}"))),
     }
 }
 
@@ -228,6 +228,12 @@ mod tests {
         assert_eq!(falloc_mode(0x40).err().map(|e| e.kind()), Some(Kind::Unsupported));
         let punch = falloc_mode(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE).ok();
         assert_eq!(punch, Some(FallocMode { keep_size: true, punch: true, ..FallocMode::default() }));
+    }
+
+    #[test]
+    fn only_data_and_holes_are_looked_for() {
+        assert_eq!(seek(7, libc::SEEK_HOLE).ok(), Some((7, SeekWhence::Hole)));
+        assert!(seek(-1, libc::SEEK_DATA).is_err() && seek(0, libc::SEEK_SET).is_err());
     }
 
     #[test]

@@ -6,9 +6,12 @@
 
 mod adapter;
 mod check;
+mod clock;
 mod convert;
 mod device;
+mod dirty;
 mod errno;
+mod failstop;
 mod invalidate;
 mod kernel;
 mod mount;
@@ -19,6 +22,7 @@ mod unmount;
 mod workers;
 
 pub use check::clear_stale;
+pub use clock::KernelClock;
 pub use invalidate::KernelCache;
 pub use mount::{Mounted, mount};
 pub use mountinfo::{MountEntry, mounts};

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use fuser::{BackgroundSession, Config, Session, SessionACL};
 
 use super::adapter::Adapter;
+use super::dirty::Dirty;
+use super::failstop::Watched;
 use super::invalidate::KernelCache;
 use super::options::MountOptions;
 use super::unmount::{Unmount, unmount};
@@ -23,6 +25,7 @@ pub struct Mounted {
     cache: Arc<KernelCache>,
     ended: Arc<Ended>,
     session: Option<BackgroundSession>,
+    _watched: Watched,
 }
 
 /// Mount `fs` at `dir` and serve it from threads of its own. When this returns the mount works.
@@ -33,18 +36,23 @@ pub struct Mounted {
 pub fn mount(fs: Arc<dyn FileSystem>, dir: &Path, options: &MountOptions) -> Result<Mounted> {
     let point = check::ready(dir, options)?;
     let ended = Arc::new(Ended::default());
+    let dirty = Arc::new(Dirty::default());
     let adapter = Adapter {
         fs,
         workers: Workers::start(options.workers)?,
         lifetime: options.lifetime,
         pooled_reads: options.pooled_reads,
+        tell_closes: options.tell_closes,
+        dirty: dirty.clone(),
         ended: ended.clone(),
     };
+    let watched = Watched::new(&point);
     let device = device::connect(&point, options)?;
     let session = serve(adapter, device, options).inspect_err(|_| drop(unmount(&point, Unmount::Detach)))?;
+    dirty.can_tell(session.notifier());
     let cache = Arc::new(KernelCache::start(session.notifier())?);
     tune(&point, options);
-    Ok(Mounted { point, cache, ended, session: Some(session) })
+    Ok(Mounted { point, cache, ended, session: Some(session), _watched: watched })
 }
 
 fn serve(adapter: Adapter, device: std::os::fd::OwnedFd, options: &MountOptions) -> Result<BackgroundSession> {

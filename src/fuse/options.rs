@@ -30,6 +30,9 @@ pub struct MountOptions {
     pub workers: usize,
     /// Hand reads to the workers too, so that a slow one holds up nobody else.
     pub pooled_reads: bool,
+    /// Hear of every `close` ([`flush`](crate::volume::FileSystem::flush)), at one request for each. Without
+    /// it the last close is heard of as `release`, soon after.
+    pub tell_closes: bool,
     /// How long the kernel may trust names and attributes. Long, since all changes come through us and
     /// others are announced with [`Invalidate`](crate::volume::Invalidate).
     pub lifetime: Duration,
@@ -50,6 +53,7 @@ impl Default for MountOptions {
             clone_fd: false,
             workers: 8,
             pooled_reads: false,
+            tell_closes: false,
             lifetime: Duration::from_secs(3600),
             read_ahead_kib: 1024,
         }

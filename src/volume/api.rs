@@ -90,7 +90,7 @@ pub struct SetAttr {
     /// Change time: sent by the kernel when it writes back the times it kept under the writeback cache.
     /// `None`: now, if anything else changes.
     pub ctime: Option<Time>,
-    /// Clear set-user-id, and set-group-id where the group may execute.
+    /// Clear set-user-id, and set-group-id where the group may execute; before `perm` is set; never on directories.
     pub kill_suidgid: bool,
 }
 

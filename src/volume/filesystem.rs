@@ -18,6 +18,8 @@ pub trait FileSystem: Send + Sync + 'static {
     fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr>;
     fn forget(&self, ino: Ino, count: u64);
     fn getattr(&self, ino: Ino) -> Result<Attr>;
+    /// Times given win over times implied. A size that differs implies mtime; any change implies ctime; a change
+    /// of nothing changes nothing.
     fn setattr(&self, ino: Ino, change: &SetAttr) -> Result<Attr>;
     fn readlink(&self, ino: Ino) -> Result<Vec<u8>>;
     /// mknod, mkdir and symlink.
@@ -29,16 +31,19 @@ pub trait FileSystem: Send + Sync + 'static {
     fn rename(&self, parent: Ino, name: &[u8], new_parent: Ino, new_name: &[u8], mode: RenameMode) -> Result<()>;
 
     fn open(&self, ino: Ino, write: bool, truncate: bool) -> Result<Fh>;
+    /// The last descriptor and mapping of an open are gone: the moment to seal. Comes some time after close(2).
     fn release(&self, fh: Fh) -> Result<()>;
     /// Short only at the end of the file.
     fn read(&self, ino: Ino, offset: u64, len: u32) -> Result<Vec<u8>>;
-    /// All or nothing.
+    /// All or nothing. Leaves the times alone, as do `fallocate` and `copy_range`: the kernel stamps these when
+    /// the program acts, and sends the times with `setattr`, which may come before the data (`docs/fuse.md`).
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<u32>;
-    /// A descriptor was closed.
+    /// A descriptor was closed. Heard of only by mounts that ask for it.
     fn flush(&self, ino: Ino) -> Result<()>;
     /// Content and metadata of `ino`, and every name leading to it, survive a power cut once this returns.
     fn fsync(&self, ino: Ino, data_only: bool) -> Result<()>;
     fn fallocate(&self, ino: Ino, offset: u64, len: u64, mode: FallocMode) -> Result<()>;
+    /// `NotFound` when there is none at or after `offset`.
     fn seek(&self, ino: Ino, offset: u64, whence: SeekWhence) -> Result<u64>;
     /// Shares blocks where both ends allow it; may copy less than asked only at the end of the source.
     fn copy_range(&self, from: Ino, from_offset: u64, to: Ino, to_offset: u64, len: u64) -> Result<u64>;
@@ -47,6 +52,7 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Entries after `cookie` (0: from the start), `.` and `..` first. Attributes are `None`.
     fn readdir(&self, fh: Fh, cookie: u64, fill: Filler<'_>) -> Result<()>;
     /// As `readdir`, with attributes for all but `.` and `..`; each such entry taken counts one reference.
+    /// `None` where the name no longer refers to the entry's node: the kernel would believe it.
     fn readdir_plus(&self, fh: Fh, cookie: u64, fill: Filler<'_>) -> Result<()>;
     fn releasedir(&self, fh: Fh) -> Result<()>;
     fn fsyncdir(&self, ino: Ino) -> Result<()>;
