@@ -3,6 +3,7 @@
 //! A program that is not installed is said aloud and its test passes without it. Never needs the network.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -93,8 +94,8 @@ fn sqlite(mode: &str) {
         "PRAGMA journal_mode={mode};\nCREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);\nCREATE INDEX i ON t(v);\n"
     );
     for n in 0..transactions {
-        script.push_str(&format!("BEGIN; INSERT INTO t(v) VALUES(hex(randomblob({}))); ", 10 + n % 900));
-        script.push_str(&format!("UPDATE t SET v='u{n}' WHERE id={}; COMMIT;\n", n / 2));
+        write!(script, "BEGIN; INSERT INTO t(v) VALUES(hex(randomblob({}))); ", 10 + n % 900).unwrap();
+        writeln!(script, "UPDATE t SET v='u{n}' WHERE id={}; COMMIT;", n / 2).unwrap();
     }
     let out = Command::new("sqlite3")
         .arg(&database)

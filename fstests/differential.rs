@@ -37,8 +37,7 @@ fn compare(place: &Place, local: &Scratch, operations: &[Operation], name: &str)
     }
     drop((ours, theirs));
     let (ours, theirs) = (snapshot::take(&ours_root), snapshot::take(&theirs_root));
-    let equal = std::panic::catch_unwind(|| snapshot::assert_same(&ours, &theirs, "final trees"));
-    equal.map_err(|why| why.downcast_ref::<String>().cloned().unwrap_or_default())
+    snapshot::difference(&ours, &theirs).map_or(Ok(()), |why| Err(format!("final trees: {why}")))
 }
 
 fn runner(cases: usize, seed: u64) -> TestRunner {

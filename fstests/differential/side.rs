@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -64,22 +63,30 @@ impl Live {
             Exchange { path, with } => (self.any(path), self.any(with), 0),
             CopyRange { from, to, .. } => (self.any(from), self.any(to), 0),
             List { dir } => (self.any(dir), none(), 0),
-            Unlink { path } | Rmdir { path } | Write { path, .. } | Append { path, .. } | Read { path, .. } => {
-                (self.any(path), none(), 0)
-            }
-            Truncate { path, .. } | Punch { path, .. } | Zero { path, .. } | Allocate { path, .. } => {
-                (self.any(path), none(), 0)
-            }
-            Chmod { path, .. } | Chown { path, .. } | SetTimes { path, .. } | SetXattr { path, .. } => {
-                (self.any(path), none(), 0)
-            }
-            GetXattr { path, .. } | RemoveXattr { path, .. } | Stat { path } | ReadLink { path } | Open { path } => {
-                (self.any(path), none(), 0)
-            }
-            WriteOpen { handle, .. } | ReadOpen { handle, .. } | TruncateOpen { handle, .. } => {
-                (none(), none(), handle)
-            }
-            SyncOpen { handle } | StatOpen { handle } | Close { handle } => (none(), none(), handle),
+            WriteOpen { handle, .. }
+            | ReadOpen { handle, .. }
+            | TruncateOpen { handle, .. }
+            | SyncOpen { handle }
+            | StatOpen { handle }
+            | Close { handle } => (none(), none(), handle),
+            Unlink { path }
+            | Rmdir { path }
+            | Write { path, .. }
+            | Append { path, .. }
+            | Read { path, .. }
+            | Truncate { path, .. }
+            | Punch { path, .. }
+            | Zero { path, .. }
+            | Allocate { path, .. }
+            | Chmod { path, .. }
+            | Chown { path, .. }
+            | SetTimes { path, .. }
+            | SetXattr { path, .. }
+            | GetXattr { path, .. }
+            | RemoveXattr { path, .. }
+            | Stat { path }
+            | ReadLink { path }
+            | Open { path } => (self.any(path), none(), 0),
         };
         Concrete { operation: operation.clone(), path, other, handle: handle % self.handles.max(1) }
     }
@@ -282,7 +289,7 @@ impl Side {
                 names.sort();
                 Ok(format!("{names:?}"))
             }
-            _ => rustix::fs::readlink(&path, Vec::new()).map(|t| format!("{:?}", OsString::from_vec(t.into_bytes()))),
+            _ => rustix::fs::readlink(&path, Vec::new()).map(|t| String::from_utf8_lossy(&t.into_bytes()).into_owned()),
         }
     }
 

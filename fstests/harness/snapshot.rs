@@ -75,23 +75,20 @@ pub fn digest(data: &[u8]) -> u64 {
     hash
 }
 
+/// The first paths at which two trees differ, if they do.
+pub fn difference(ours: &Snapshot, theirs: &Snapshot) -> Option<String> {
+    let paths = ours.keys().chain(theirs.keys().filter(|p| !ours.contains_key(*p)));
+    let differences: Vec<String> = paths
+        .filter(|path| ours.get(*path) != theirs.get(*path))
+        .map(|path| format!("{}:\n  ours   {:?}\n  theirs {:?}", path.display(), ours.get(path), theirs.get(path)))
+        .collect();
+    let shown = &differences[..differences.len().min(8)];
+    (!differences.is_empty()).then(|| format!("{} paths differ\n{}", differences.len(), shown.join("\n")))
+}
+
 /// Panics naming the first paths at which two trees differ.
 pub fn assert_same(ours: &Snapshot, theirs: &Snapshot, what: &str) {
-    let mut differences = Vec::new();
-    for path in ours.keys().chain(theirs.keys().filter(|p| !ours.contains_key(*p))) {
-        if ours.get(path) != theirs.get(path) {
-            differences.push(format!(
-                "{}:\n  ours   {:?}\n  theirs {:?}",
-                path.display(),
-                ours.get(path),
-                theirs.get(path)
-            ));
-        }
+    if let Some(why) = difference(ours, theirs) {
+        panic!("{what}: {why}");
     }
-    assert!(
-        differences.is_empty(),
-        "{what}: {} paths differ\n{}",
-        differences.len(),
-        differences[..differences.len().min(8)].join("\n")
-    );
 }

@@ -64,7 +64,7 @@ fn a_time_set_by_hand_survives_data_still_in_the_cache() {
     let mut place = Place::new("settime");
     let old = UNIX_EPOCH + Duration::new(1_234_567_890, 42);
     let file = File::create(place.path("f")).unwrap();
-    file.write_all_at(&[1; 100_000], 0).unwrap();
+    file.write_all_at(&vec![1; 100_000], 0).unwrap();
     file.set_times(FileTimes::new().set_modified(old)).unwrap();
     file.sync_all().unwrap();
     drop(file);

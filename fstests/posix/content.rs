@@ -79,7 +79,9 @@ fn appenders_from_many_threads_lose_nothing() {
             })
         })
         .collect();
-    writers.into_iter().for_each(|w| w.join().unwrap());
+    for writer in writers {
+        writer.join().unwrap();
+    }
     let data = fs::read(&path).unwrap();
     assert_eq!(data.len(), 4 * 500 * RECORD);
     for record in data.chunks(RECORD) {
@@ -103,7 +105,7 @@ fn an_appender_writes_at_the_end_wherever_it_stood() {
 fn truncating_and_growing_leaves_zeros_not_old_bytes() {
     let mut place = Place::new("truncate");
     let file = open(&place.path("f"));
-    file.write_all_at(&[7; 300_000], 0).unwrap();
+    file.write_all_at(&vec![7; 300_000], 0).unwrap();
     for (cut, grow) in [(100_001, 200_000), (5_000, 5_001), (4_096, 300_000), (0, 10)] {
         file.set_len(cut).unwrap();
         file.set_len(grow).unwrap();

@@ -40,9 +40,9 @@ impl Blocks {
                 file.write_all_at(&content(block, self.writes.len() as u64), block * SIZE as u64)?;
             }
             if random.below(2) == 0 {
-                file.sync_data()?
+                file.sync_data()?;
             } else {
-                file.sync_all()?
+                file.sync_all()?;
             }
             self.acknowledged.push(context.acknowledge(), self.writes.len());
         }
