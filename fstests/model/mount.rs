@@ -1,6 +1,6 @@
 //! Mounts the reference model until Ctrl-C: `model-mount DIR [option...]`, to try the adapter by hand and
 //! with the suites in `external/`. Options: `dev`, `suid`, `allow_other`, `ro`, `plain` (type `fuse`),
-//! `clone_fd`, `pooled_reads`, `log` (calls to stderr), `threads=N`, `workers=N`, `source=NAME`.
+//! `clone_fd`, `pooled_reads`, `quiet_closes`, `log` (calls to stderr), `threads=N`, `workers=N`, `source=NAME`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +49,7 @@ fn apply(options: &mut MountOptions, argument: &str) -> Result<()> {
         "plain" => options.subtype = false,
         "clone_fd" => options.clone_fd = true,
         "pooled_reads" => options.pooled_reads = true,
+        "quiet_closes" => options.tell_closes = false,
         "threads" => options.threads = number()?,
         "workers" => options.workers = number()?,
         "source" => value.clone_into(&mut options.source),

@@ -148,7 +148,7 @@ impl Node {
                 self.mtime = now;
             }
         }
-        if change.kill_suidgid {
+        if change.kill_suidgid || change.uid.is_some() || change.gid.is_some() {
             self.drop_set_id();
         }
         self.perm = change.perm.unwrap_or(self.perm);

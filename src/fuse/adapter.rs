@@ -29,6 +29,9 @@ use crate::volume::api::{Attr, Fh, FileKind, Ino, NewNode, SetAttr, SetTime};
 /// Largest piece copied by one request, in bytes: the reply counts in 32 bits.
 const MAX_COPY: u64 = 1 << 30;
 
+/// A directory's list for what is made in it.
+const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
+
 /// The set-user-id and set-group-id bits.
 const SET_ID: u16 = 0o6000;
 
@@ -39,6 +42,7 @@ pub(super) struct Adapter {
     pub(super) lifetime: Duration,
     pub(super) pooled_reads: bool,
     pub(super) tell_closes: bool,
+    pub(super) acl: bool,
     pub(super) dirty: Arc<Dirty>,
     pub(super) ended: Arc<Ended>,
 }
@@ -77,6 +81,20 @@ impl Adapter {
         self.fs.open(ino, write, truncate).inspect(|_| self.dirty.opened(ino, write))
     }
 
+    /// What is to be made. With access lists the kernel leaves the umask to us: a default list replaces it.
+    fn new_node(&self, request: &Request, parent: INodeNo, kind: FileKind, mode: u32, umask: u32) -> NewNode {
+        let listed = self.acl && self.fs.getxattr(parent.0, DEFAULT_LIST).is_ok();
+        convert::new_node(request, kind, if listed { mode } else { mode & !umask })
+    }
+
+    /// Access lists that nobody would enforce must not look as if they were set.
+    fn supports(&self, name: &OsStr) -> Result<()> {
+        if !self.acl && name.as_bytes().starts_with(b"system.") {
+            return Err(Error::new(Kind::Unsupported, "use attribute", name.to_string_lossy()));
+        }
+        Ok(())
+    }
+
     fn create_file(&self, parent: Ino, name: &OsStr, node: &NewNode, flags: i32) -> Result<(Attr, Fh)> {
         let created = self.fs.create(parent, name.as_bytes(), node);
         created.inspect(|(attr, _)| self.dirty.opened(attr.ino, convert::writes(flags)))
@@ -86,7 +104,7 @@ impl Adapter {
 #[allow(clippy::too_many_arguments)] // the signatures are fuser's
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        kernel::configure(config);
+        kernel::configure(config, self.acl);
         Ok(())
     }
 
@@ -132,8 +150,7 @@ impl Filesystem for Adapter {
             atime: atime.map(convert::set_time),
             mtime: mtime.map(convert::set_time),
             ctime: ctime.map(convert::time),
-            // The kernel's rule: any chown, and a truncation by somebody who may not set ids.
-            kill_suidgid: uid.is_some() || gid.is_some() || (size.is_some() && request.uid() != 0),
+            kill_suidgid: size.is_some() && request.uid() != 0,
         };
         // The kernel also asks for no change at all, when all it wanted changed is ours to decide.
         let nothing = change == SetAttr::default();
@@ -145,16 +162,25 @@ impl Filesystem for Adapter {
         reply::data(answer, self.fs.readlink(ino.0));
     }
 
-    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, answer: ReplyEntry) {
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        answer: ReplyEntry,
+    ) {
         let made = convert::kind_of_mode(mode).and_then(|kind| {
-            let node = NewNode { rdev, ..convert::new_node(req, kind, mode) };
+            let node = NewNode { rdev, ..self.new_node(req, parent, kind, mode, umask) };
             self.fs.make(parent.0, name.as_bytes(), &node)
         });
         reply::entry(answer, self.lifetime, made);
     }
 
-    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, answer: ReplyEntry) {
-        let node = convert::new_node(req, FileKind::Directory, mode);
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, answer: ReplyEntry) {
+        let node = self.new_node(req, parent, FileKind::Directory, mode, umask);
         reply::entry(answer, self.lifetime, self.fs.make(parent.0, name.as_bytes(), &node));
     }
 
@@ -170,11 +196,11 @@ impl Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _: u32,
+        umask: u32,
         flags: i32,
         answer: ReplyCreate,
     ) {
-        let node = convert::new_node(request, FileKind::File, mode);
+        let node = self.new_node(request, parent, FileKind::File, mode, umask);
         reply::created(answer, self.lifetime, self.create_file(parent.0, name, &node, flags));
     }
 
@@ -321,14 +347,14 @@ impl Filesystem for Adapter {
         _: u32,
         answer: ReplyEmpty,
     ) {
-        let set = supported(name)
+        let set = self.supports(name)
             .and_then(|()| convert::xattr_mode(flags))
             .and_then(|mode| self.fs.setxattr(ino.0, name.as_bytes(), value, mode));
         reply::empty(answer, set);
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, answer: ReplyXattr) {
-        let value = supported(name).and_then(|()| self.fs.getxattr(ino.0, name.as_bytes()));
+        let value = self.supports(name).and_then(|()| self.fs.getxattr(ino.0, name.as_bytes()));
         reply::xattr(answer, room, value);
     }
 
@@ -340,7 +366,7 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, answer: ReplyEmpty) {
-        let removed = supported(name).and_then(|()| self.fs.removexattr(ino.0, name.as_bytes()));
+        let removed = self.supports(name).and_then(|()| self.fs.removexattr(ino.0, name.as_bytes()));
         reply::empty(answer, removed);
     }
 
@@ -417,12 +443,4 @@ impl Filesystem for Adapter {
             reply::written(answer, copied.map(|n| u32::try_from(n).unwrap_or(u32::MAX)));
         });
     }
-}
-
-/// Access lists that nobody would enforce must not look as if they were set.
-fn supported(name: &OsStr) -> Result<()> {
-    if name.as_bytes().starts_with(b"system.") {
-        return Err(Error::new(Kind::Unsupported, "use attribute", name.to_string_lossy()));
-    }
-    Ok(())
 }

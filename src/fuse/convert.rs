@@ -106,8 +106,7 @@ pub(super) fn set_time(time_or_now: TimeOrNow) -> SetTime {
     }
 }
 
-/// What is to be made, from the caller and the mode of a create-like request (umask already applied by
-/// the kernel).
+/// What is to be made, from the caller and the mode of a create-like request, umask applied.
 pub(super) fn new_node(request: &fuser::Request, kind: FileKind, mode: u32) -> NewNode {
     NewNode { kind, perm: perm_of_mode(mode), uid: request.uid(), gid: request.gid(), rdev: 0, target: None }
 }

@@ -18,8 +18,7 @@ const MAX_BACKGROUND: u16 = 256;
 
 /// Wanted wherever the kernel has it. Not asked for, on purpose: `AUTO_INVAL_DATA` (we say when content
 /// changed), `POSIX_LOCKS` and `FLOCK_LOCKS` (locks stay in the kernel), `NO_OPENDIR_SUPPORT` (a listing
-/// needs its handle), `POSIX_ACL` with `DONT_MASK` (access lists would need filesystem support),
-/// `EXPORT_SUPPORT` (inode numbers are not looked up by `.` and `..`), `ASYNC_DIO` stays.
+/// needs its handle), `EXPORT_SUPPORT` (inode numbers are not looked up by `.` and `..`), `ASYNC_DIO` stays.
 const WANTED: [InitFlags; 15] = [
     InitFlags::FUSE_ASYNC_READ,
     InitFlags::FUSE_ASYNC_DIO,
@@ -38,9 +37,13 @@ const WANTED: [InitFlags; 15] = [
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
 ];
 
+/// For access lists: the kernel enforces them and leaves the umask to us.
+const ACCESS_LISTS: [InitFlags; 2] = [InitFlags::FUSE_POSIX_ACL, InitFlags::FUSE_DONT_MASK];
+
 /// Answer the kernel's INIT: everything wanted that it offers.
-pub(super) fn configure(config: &mut KernelConfig) {
-    for flag in WANTED {
+pub(super) fn configure(config: &mut KernelConfig, acl: bool) {
+    let lists = ACCESS_LISTS.into_iter().filter(|_| acl);
+    for flag in WANTED.into_iter().chain(lists) {
         if let Err(missing) = config.add_capabilities(flag) {
             tracing::debug!("the kernel does not offer {missing:?}");
         }

@@ -43,6 +43,7 @@ pub fn mount(fs: Arc<dyn FileSystem>, dir: &Path, options: &MountOptions) -> Res
         lifetime: options.lifetime,
         pooled_reads: options.pooled_reads,
         tell_closes: options.tell_closes,
+        acl: options.acl,
         dirty: dirty.clone(),
         ended: ended.clone(),
     };

@@ -30,8 +30,11 @@ pub struct MountOptions {
     pub workers: usize,
     /// Hand reads to the workers too, so that a slow one holds up nobody else.
     pub pooled_reads: bool,
-    /// Hear of every `close` ([`flush`](crate::volume::FileSystem::flush)), at one request for each. Without
-    /// it the last close is heard of as `release`, soon after.
+    /// Have access lists (acl(5)) enforced. The filesystem must inherit default lists and keep list and mode
+    /// in step. Off: asking for lists fails, so that none seem set which nobody enforces.
+    pub acl: bool,
+    /// Hear of every `close` ([`flush`](crate::volume::FileSystem::flush)), at one request for each, so that
+    /// close(2) can report writes that failed late. Without it closes are heard of as `release`, soon after.
     pub tell_closes: bool,
     /// How long the kernel may trust names and attributes. Long, since all changes come through us and
     /// others are announced with [`Invalidate`](crate::volume::Invalidate).
@@ -53,7 +56,8 @@ impl Default for MountOptions {
             clone_fd: false,
             workers: 8,
             pooled_reads: false,
-            tell_closes: false,
+            acl: false,
+            tell_closes: true,
             lifetime: Duration::from_secs(3600),
             read_ahead_kib: 1024,
         }

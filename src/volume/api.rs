@@ -90,7 +90,8 @@ pub struct SetAttr {
     /// Change time: sent by the kernel when it writes back the times it kept under the writeback cache.
     /// `None`: now, if anything else changes.
     pub ctime: Option<Time>,
-    /// Clear set-user-id, and set-group-id where the group may execute; before `perm` is set; never on directories.
+    /// Clear set-user-id, and set-group-id where the group may execute, never on directories. A change of
+    /// owner or group does the same by itself.
     pub kill_suidgid: bool,
 }
 
