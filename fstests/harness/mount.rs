@@ -69,7 +69,6 @@ impl Mount {
     }
 
     fn spawn(&mut self) -> Result<(), String> {
-        let old = device(&self.dir);
         let log = self.log();
         let mut command = self.command();
         let out = File::options().create(true).append(true).open(&log).unwrap();
@@ -82,7 +81,7 @@ impl Mount {
             if let Some(status) = child.try_wait().unwrap() {
                 return Err(format!("{status}\n{}", self.said()));
             }
-            if is_mounted(&self.dir) && device(&self.dir) != old && device(&self.dir).is_some() {
+            if is_mounted(&self.dir) && answers(&self.dir) {
                 self.child = Some(child);
                 return Ok(());
             }
@@ -202,7 +201,7 @@ pub fn detach(dir: &Path) {
     }
 }
 
-fn device(dir: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(dir).ok().map(|m| m.dev())
+/// A dead mount says ENOTCONN; statfs is never answered from the kernel's cache.
+fn answers(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok()
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use lovage::base::Result;
 use lovage::base::sync::Mutex;
-use lovage::volume::api::{
-    Attr, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode,
-};
+use lovage::volume::api::{Attr, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode};
 use lovage::volume::{FileSystem, Filler};
 
 /// Passes every call on and remembers it as one line.
