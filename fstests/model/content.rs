@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 /// Bytes in a page; holes are seen at this granularity.
 pub(super) const PAGE: u64 = 4096;
 
+type Page = [u8; 4096];
+
 /// Content of a regular file. Bytes past `size` in the last page are always zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) size: u64,
-    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    pages: BTreeMap<u64, Box<Page>>,
 }
 
 /// The pieces of `[from, to)` page by page: page number, then the range within the page.
@@ -39,7 +41,7 @@ impl Content {
         let end = offset + data.len() as u64;
         for (page, range) in pieces(offset, end) {
             let (piece, rest) = data.split_at(range.len());
-            self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE as usize]))[range].copy_from_slice(piece);
+            self.pages.entry(page).or_insert_with(|| Box::new([0; 4096]))[range].copy_from_slice(piece);
             data = rest;
         }
         self.size = self.size.max(end);

@@ -26,12 +26,12 @@ impl State {
         let Body::Directory { parent, entries } = &self.node(ino)?.body else { return fail(Kind::NotDirectory) };
         let dots = [(EntryName::Itself, ino), (EntryName::Parent, *parent)].map(Ok);
         let children = entries.iter().map(|(name, ino)| Ok((EntryName::Child(Name::new(name)?), *ino)));
-        (1..).zip(dots.into_iter().chain(children)).map(|(cookie, entry)| self.describe(cookie, entry?)).collect()
+        (1..).zip(dots.into_iter().chain(children)).map(|(cookie, entry)| Ok(self.describe(cookie, entry?))).collect()
     }
 
-    fn describe(&self, cookie: u64, (name, ino): (EntryName, Ino)) -> Result<DirEntry> {
+    fn describe(&self, cookie: u64, (name, ino): (EntryName, Ino)) -> DirEntry {
         let kind = self.nodes.get(&ino).map_or(FileKind::Directory, |node| node.kind);
-        Ok(DirEntry { ino, kind, name, cookie })
+        DirEntry { ino, kind, name, cookie }
     }
 
     /// Pass entries after `cookie` to `fill`. With `plus`, names that still refer to the same node come
