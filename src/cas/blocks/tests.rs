@@ -1,3 +1,4 @@
+//! The block store over a real log in a directory of its own, with damage, loss and other sources.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
@@ -327,5 +328,57 @@ fn storing_speed() {
             let (wall, cpu) = (rate(start.elapsed().as_secs_f64()), rate(cpu_seconds() - cpu));
             println!("{pass}: {wall:.0} MB/s by the clock, {cpu:.0} MB per processor second");
         }
+    }
+}
+
+/// What each step of storing 128 KiB of new data costs: the tenth percentile, which other work on
+/// the machine spoils least. `cargo test --release -- --ignored --nocapture step_costs`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn step_costs() {
+    const LEN: usize = 128 << 10;
+    let s = scratch(Options::default());
+    let data = noise(99, 128 << 20);
+    let chunker = Chunker::new(&s.blocks.sealer().cut_key(), Chunking::default()).unwrap();
+    let mut sealed = Vec::new();
+    let mut steps: Vec<(&str, Vec<f64>)> = ["cut, for 128 KiB", "pid", "sample", "seal", "log.put", "put, all but cut"]
+        .map(|name| (name, Vec::new()))
+        .into();
+    let mut time = |step: usize, work: &mut dyn FnMut()| {
+        let start = std::time::Instant::now();
+        work();
+        steps[step].1.push(start.elapsed().as_secs_f64() * 1e6);
+    };
+    let sealer = s.blocks.sealer();
+    for (i, plain) in data.chunks_exact(LEN).enumerate() {
+        let mut bid = None;
+        time(1, &mut || {
+            std::hint::black_box(sealer.pid(BlockType::Data, 0, plain));
+        });
+        time(2, &mut || crate::cas::codec::compress(plain, |body| assert!(body.is_none())));
+        time(3, &mut || {
+            sealed.clear();
+            let salt = Some([1; 16]);
+            bid = Some(sealer.seal(BlockType::Data, 0, Codec::Raw, plain, 128 << 10, salt, &mut sealed).unwrap().bid);
+        });
+        time(4, &mut || {
+            s.blocks.log().put(&bid.unwrap(), &sealed).unwrap();
+        });
+        time(5, &mut || {
+            s.blocks.put(BlockType::Data, 0, plain).unwrap();
+        });
+        let mut left = LEN;
+        time(0, &mut || {
+            let mut at = i * LEN;
+            while left > 0 {
+                let len = chunker.cut(&data[at..], true).min(left);
+                (at, left) = (at + len, left - len);
+            }
+        });
+    }
+    for (name, times) in &mut steps {
+        times.sort_by(f64::total_cmp);
+        let (tenth, median) = (times[times.len() / 10], times[times.len() / 2]);
+        println!("{name}: {tenth:.1} us (median {median:.1}), {:.0} MB/s", LEN as f64 / tenth);
     }
 }

@@ -1,3 +1,4 @@
+//! Bounds of the caches, and who misses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unnecessary_wraps)]
 use super::*;
 use crate::base::{Bid, Error, Kind};

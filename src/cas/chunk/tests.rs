@@ -1,3 +1,4 @@
+//! Cuts against the definition, however they are fed and wherever bytes are inserted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
 use std::collections::HashSet;
 

@@ -1,3 +1,4 @@
+//! Compression there and back, hostile bodies, guesses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
 

@@ -1,3 +1,4 @@
+//! The dedup index: slow, busy, foreign and overfull.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::sync::mpsc;
 

@@ -1,3 +1,4 @@
+//! Manifests as a whole, and the model the other manifest tests share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::collections::HashSet;
 
@@ -73,6 +74,21 @@ fn serde_keeps_content_and_refuses_oversized_inline_bytes() {
     assert_eq!(Content::inline(b"").unwrap(), Content::Empty);
     assert_eq!(Content::inline(b"x").unwrap(), Content::Inline(b"x".to_vec()));
     assert_eq!(Content::inline(&[0; 257]).unwrap_err().kind(), Kind::TooBig);
+}
+
+#[test]
+fn the_bytes_of_a_content_never_change() {
+    let r = reference(1, 77);
+    let tagged = |tag: u8, rest: &[u8]| [&[tag], rest].concat();
+    let cases = [
+        (Content::Empty, tagged(0, &[])),
+        (Content::Inline(b"ab".to_vec()), tagged(1, b"\x02ab")),
+        (Content::Single(r), tagged(2, &r.to_bytes())),
+        (Content::Tree { root: r, level: 3 }, tagged(3, &[&r.to_bytes()[..], &[3]].concat())),
+    ];
+    for (content, bytes) in cases {
+        assert_eq!(postcard::to_allocvec(&content).unwrap(), bytes);
+    }
 }
 
 #[test]

@@ -1,3 +1,4 @@
+//! Sweeps beside puts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::super::tests::scratch;
 use crate::cas::Options;

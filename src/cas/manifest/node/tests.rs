@@ -1,3 +1,4 @@
+//! Node bytes: round trips, hostile input, golden bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
 

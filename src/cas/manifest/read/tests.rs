@@ -1,3 +1,4 @@
+//! Reading against a plain vector.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
 

@@ -1,3 +1,4 @@
+//! Writing and splicing against lists of extents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::collections::HashSet;
 
