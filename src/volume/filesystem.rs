@@ -4,9 +4,7 @@
 //! hand out an inode number (`lookup`, `make`, `create`, `link`, entries taken by `readdir_plus`) count one
 //! reference each; the caller gives them back with `forget`.
 
-use super::api::{
-    Attr, DirEntry, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode,
-};
+use super::api::{Attr, DirEntry, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode};
 use crate::base::Result;
 
 /// Takes one directory entry; `false` means full, the entry is not taken.

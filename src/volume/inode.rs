@@ -6,7 +6,6 @@ use super::api::{Attr, Ino, ROOT_INO};
 use super::content::File;
 use super::row::Contribution;
 use super::stat::{Stat, file_kind};
-use crate::base::port::Time;
 use crate::base::sync::Mutex;
 use crate::base::{Name, NodeId};
 use crate::causal::{NodeKind, NodeState};
@@ -46,7 +45,13 @@ pub(super) struct Inner {
 
 impl Inode {
     /// A node whose state equals what the trees hold.
-    pub fn clean(ino: Ino, id: NodeId, state: NodeState, subdirs: u32, rows: Vec<(NodeId, Name, Contribution)>) -> Arc<Self> {
+    pub fn clean(
+        ino: Ino,
+        id: NodeId,
+        state: NodeState,
+        subdirs: u32,
+        rows: Vec<(NodeId, Name, Contribution)>,
+    ) -> Arc<Self> {
         Self::with(ino, id, state, subdirs, rows, 0)
     }
 
@@ -64,7 +69,8 @@ impl Inode {
         version: u64,
     ) -> Arc<Self> {
         let kind = state.kind;
-        let inner = Inner { state, subdirs, file: None, opens: 0, version, journaled: 0, sealed: 0, rows, ordered: false };
+        let inner =
+            Inner { state, subdirs, file: None, opens: 0, version, journaled: 0, sealed: 0, rows, ordered: false };
         Arc::new(Self { ino, id, kind, inner: Mutex::new(inner) })
     }
 
@@ -101,7 +107,11 @@ impl Inner {
             ino,
             kind,
             perm: stat.perm,
-            nlink: if self.state.kind == NodeKind::Directory && (links > 0 || ino == ROOT_INO) { self.subdirs.saturating_add(2) } else { links },
+            nlink: if self.state.kind == NodeKind::Directory && (links > 0 || ino == ROOT_INO) {
+                self.subdirs.saturating_add(2)
+            } else {
+                links
+            },
             uid: stat.uid,
             gid: stat.gid,
             rdev,
@@ -126,10 +136,5 @@ impl Inner {
     /// Whether everything is settled, journaled and in the trees, and nobody uses it.
     pub fn is_evictable(&self) -> bool {
         self.opens == 0 && self.file.is_none() && self.sealed == self.version && self.journaled == self.version
-    }
-
-    /// The latest time anything about this node changed, as stamped.
-    pub fn changed(&self) -> Time {
-        Stat::of(&self.state).ctime
     }
 }

@@ -60,8 +60,9 @@ impl Volume {
     pub(super) fn commit(&self, synced: Option<&Arc<Inode>>) -> Result<Lsn> {
         let _turn = self.journal.lock();
         self.settle_ordered();
+        let _storing = self.storing.read();
         let mut taken = Vec::new();
-        let result = self.collect(&mut taken, synced).and_then(|batch| self.append(&batch));
+        let result = self.gather(&mut taken, synced).and_then(|batch| self.append(&batch));
         if result.is_err() {
             self.take_back(taken, synced);
         }
@@ -97,7 +98,7 @@ impl Volume {
     }
 
     /// The states of all changed nodes at one moment; `taken` says which, also when this fails half-way.
-    fn collect(&self, taken: &mut Vec<Arc<Inode>>, synced: Option<&Arc<Inode>>) -> Result<Batch> {
+    fn gather(&self, taken: &mut Vec<Arc<Inode>>, synced: Option<&Arc<Inode>>) -> Result<Batch> {
         let mut ns = self.ns.lock();
         taken.extend(ns.unjournaled.drain().map(|(_, inode)| inode));
         let mut changes = Vec::with_capacity(taken.len() + 1);

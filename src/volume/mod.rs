@@ -4,10 +4,13 @@
 //!
 //! Reads merge three layers: pieces of unsettled files and changed names in memory, over the sealed trees.
 //! Writes change memory, then (settling) content becomes blocks, then (the journal) states become durable,
-//! then (sealing) the trees take them over. Lock order: sealing, journal, namespace, one inode.
+//! then (sealing) the trees take them over. Lock order: sealing, journal, storing, namespace, one inode.
 
 pub mod api;
+mod check;
+mod collect;
 mod content;
+mod figures;
 mod filesystem;
 mod inode;
 mod journal;
@@ -33,13 +36,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use check::{Checked, Hit};
+pub use collect::{Collected, Progress};
+pub use figures::Figures;
 pub use filesystem::{FileSystem, Filler, Invalidate};
 pub use options::{Options, Setup};
 pub use recovery::Opened;
 pub use row::Totals;
 
 use crate::base::port::{Clock, Entropy};
-use crate::base::sync::Mutex;
+use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Error, Kind, Result, VolumeId};
 use crate::cas::{Blocks, Chunker};
 use crate::seal::{AuthorKey, LocalSealer, Sealer};
@@ -65,8 +71,11 @@ pub struct Volume {
     sealer: Arc<Sealer>,
     local: LocalSealer,
     author: AuthorKey,
-    /// Lock order: `sealing`, then `journal`, then `ns`, then one inode's own lock; `unsettled` and the gauge last.
+    /// Lock order: `collecting`, `sealing`, `journal`, `storing`, then `ns`, then one inode's own lock; `unsettled` and the gauge last.
     sealing: Mutex<()>,
+    /// Held for reading from storing a block to referring to it; a collection begins in between.
+    storing: RwLock<()>,
+    collecting: Mutex<()>,
     journal: Mutex<()>,
     ns: Mutex<Namespace>,
     /// Files with live content, by number.
@@ -77,6 +86,7 @@ pub struct Volume {
     bell: Arc<Bell>,
     threads: Threads,
     piece: AtomicU64,
+    nudges: AtomicU64,
     garbage: AtomicU64,
     closed: AtomicBool,
     read_only: bool,

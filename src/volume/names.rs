@@ -109,9 +109,8 @@ impl Volume {
 
     /// Read a node from the trees.
     fn load(&self, roots: &Roots, ino: Ino, id: NodeId) -> Result<Arc<Inode>> {
-        let state = self
-            .sealed_state(roots, id)?
-            .ok_or_else(|| Error::new(Kind::Stale, "load node", id.to_string()))?;
+        let state =
+            self.sealed_state(roots, id)?.ok_or_else(|| Error::new(Kind::Stale, "load node", id.to_string()))?;
         let mut subdirs = if id == NodeId::ROOT { roots.root_subdirs } else { 0 };
         let mut rows = Vec::new();
         for (link, place) in state.places() {

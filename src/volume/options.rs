@@ -78,6 +78,14 @@ pub struct Setup<'a> {
 impl<'a> Setup<'a> {
     /// With the system's clock and randomness and default options.
     pub fn new(dir: PathBuf, device: &'a DeviceRoot, secrets: &'a VolumeSecrets, owner: (u32, u32)) -> Self {
-        Self { dir, device, secrets, owner, options: Options::default(), clock: Arc::new(System), entropy: Arc::new(System) }
+        Self {
+            dir,
+            device,
+            secrets,
+            owner,
+            options: Options::default(),
+            clock: Arc::new(System),
+            entropy: Arc::new(System),
+        }
     }
 }

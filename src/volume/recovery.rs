@@ -16,7 +16,7 @@ use super::store::TreeBlocks;
 use super::tend::Tended;
 use super::work::{Bell, Threads, Work};
 use super::{Options, Volume};
-use crate::base::sync::Mutex;
+use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Context, Error, Kind, NodeId, Result};
 use crate::cas::{self, Blocks, Chunker, Chunking, DedupIndex};
 use crate::causal::{Field, NodeKind, NodeState, Register, Value, Vector};
@@ -126,6 +126,8 @@ impl Volume {
             local: local(),
             author: setup.device.author_key(secrets.id, secrets.incarnation),
             sealing: Mutex::new(()),
+            storing: RwLock::new(()),
+            collecting: Mutex::new(()),
             journal: Mutex::new(()),
             ns: Mutex::new(ns),
             unsettled: Mutex::default(),
@@ -135,6 +137,7 @@ impl Volume {
             bell: Arc::new(Bell::default()),
             threads: Threads::default(),
             piece: AtomicU64::new(1),
+            nudges: AtomicU64::new(0),
             garbage: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             read_only: setup.options.read_only,

@@ -281,8 +281,7 @@ impl Volume {
             previous: roots.head,
             time: snapshot.clock,
         };
-        let body =
-            postcard::to_stdvec(&body).map_err(|e| Error::new(Kind::Other, "encode head", "").with_source(e))?;
+        let body = postcard::to_stdvec(&body).map_err(|e| Error::new(Kind::Other, "encode head", "").with_source(e))?;
         seal_head(&self.sealer, &self.author, snapshot.writer, roots.seq, &body, &*self.entropy)
     }
 

@@ -129,9 +129,9 @@ impl Table {
         self.sweep_at = self.resident.len().saturating_add(self.capacity);
     }
 
-    /// Number of resident nodes, and of numbers held by the kernel.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.resident.len(), self.known.len())
+    /// All resident nodes.
+    pub fn residents(&self) -> impl Iterator<Item = &Arc<Inode>> {
+        self.resident.values()
     }
 }
 

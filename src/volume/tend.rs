@@ -44,6 +44,7 @@ impl Volume {
             || self.blocks.log().journal_bytes_since_checkpoint() >= JOURNAL_MAX;
         if unsealed > 0 && due {
             self.seal()?;
+            self.collect_if_due()?;
             self.tended.lock().sealed = Instant::now();
             return Ok(waiting || !self.ns.lock().unsealed.is_empty());
         }
@@ -112,6 +113,11 @@ impl Volume {
         if let Some((_, version)) = state.shown() {
             self.note_garbage(version.size);
         }
+    }
+
+    /// `bytes` of it were collected.
+    pub(super) fn forgive_garbage(&self, bytes: u64) {
+        self.garbage.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn garbage_bytes(&self) -> u64 {

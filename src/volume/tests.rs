@@ -28,8 +28,7 @@ impl Home {
             created: crate::base::port::Time(0),
         };
         let (id, genesis) = genesis.sign(&admin).unwrap();
-        let secrets =
-            VolumeSecrets { id, epochs: vec![(0, EpochSecret::generate(&entropy))], incarnation: 1, genesis };
+        let secrets = VolumeSecrets { id, epochs: vec![(0, EpochSecret::generate(&entropy))], incarnation: 1, genesis };
         Self { dir: tempfile::tempdir().unwrap(), device, secrets, options: Options::default() }
     }
 
@@ -325,4 +324,63 @@ fn holes_are_kept_and_found() {
     expected.drain(4096..4096 + 8192);
     assert!(v.read(f.ino, 0, 900_000).unwrap() == expected[..900_000]);
     v.close().unwrap();
+}
+
+#[test]
+fn a_collection_frees_what_was_removed_and_nothing_else() {
+    let home = Home::new();
+    let v = home.open();
+    let keep = noise(7, 3_000_000);
+    put(&v, ROOT_INO, "keep", &keep);
+    put(&v, ROOT_INO, "drop", &noise(8, 20_000_000));
+    let (open, _fh) = v.create(ROOT_INO, b"open", &file()).unwrap();
+    v.write(open.ino, 0, &noise(9, 2_000_000)).unwrap();
+    v.fsync(open.ino, false).unwrap();
+    v.unlink(ROOT_INO, b"open").unwrap();
+    v.unlink(ROOT_INO, b"drop").unwrap();
+    let mut quiet = |_: &'static str, _, _| Ok(());
+    let would = v.collect(true, &mut quiet).unwrap();
+    assert!(would.freed_bytes > 19_000_000);
+    let done = v.collect(false, &mut quiet).unwrap();
+    assert!(done.freed_bytes > 19_000_000, "{done:?}");
+    assert!(read_all(&v, v.lookup(ROOT_INO, b"keep").unwrap().ino) == keep);
+    assert!(read_all(&v, open.ino) == noise(9, 2_000_000));
+    let checked = v.verify(false, true, &mut quiet).unwrap();
+    assert_eq!((checked.bad, checked.unrepairable.len()), (0, 0), "{checked:?}");
+    assert!(checked.checked > 10);
+    v.close().unwrap();
+}
+
+#[test]
+fn a_flipped_bit_is_never_returned_and_fsck_names_the_file() {
+    let home = Home::new();
+    let v = home.open();
+    put(&v, ROOT_INO, "f", &noise(10, 1_000_000));
+    v.close().unwrap();
+    drop(v);
+    let log = home.dir.path().join("v/log");
+    let arena = std::fs::read_dir(&log)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .max_by_key(|p| p.metadata().unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(&arena).unwrap();
+    bytes[400_000] ^= 1;
+    std::fs::write(&arena, bytes).unwrap();
+    let v = home.open();
+    let f = v.lookup(ROOT_INO, b"f").unwrap();
+    let expected = noise(10, 1_000_000);
+    let mut bad = 0;
+    for at in (0..1_000_000).step_by(10_000) {
+        match v.read(f.ino, at, 10_000) {
+            Ok(data) => assert!(data == expected[at as usize..at as usize + 10_000]),
+            Err(e) => {
+                assert_eq!(e.kind(), Kind::Corrupt);
+                bad += 1;
+            }
+        }
+    }
+    assert!(bad > 0);
+    let checked = v.verify(false, true, &mut |_, _, _| Ok(())).unwrap();
+    assert!(checked.bad >= 1 && checked.unrepairable.iter().any(|hit| hit.path == "/f"), "{checked:?}");
 }

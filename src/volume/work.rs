@@ -1,6 +1,7 @@
 //! Background work: a queue, a few workers, and one thread that looks after time.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,7 +30,6 @@ struct State {
     /// Chunks first: they free memory.
     chunks: VecDeque<Task>,
     others: VecDeque<Task>,
-    running: usize,
     closed: bool,
 }
 
@@ -38,7 +38,6 @@ struct State {
 pub(super) struct Work {
     state: Mutex<State>,
     more: Condvar,
-    done: Condvar,
 }
 
 impl Work {
@@ -59,29 +58,12 @@ impl Work {
         loop {
             let task = state.chunks.pop_front().or_else(|| state.others.pop_front());
             if task.is_some() {
-                state.running += 1;
                 return task;
             }
             if state.closed {
                 return None;
             }
             self.more.wait(&mut state);
-        }
-    }
-
-    fn finished(&self) {
-        let mut state = self.state.lock();
-        state.running -= 1;
-        if state.running == 0 && state.chunks.is_empty() && state.others.is_empty() {
-            self.done.notify_all();
-        }
-    }
-
-    /// Wait until nothing is queued or running.
-    pub fn drain(&self) {
-        let mut state = self.state.lock();
-        while state.running > 0 || !state.chunks.is_empty() || !state.others.is_empty() {
-            self.done.wait(&mut state);
         }
     }
 
@@ -127,7 +109,6 @@ fn run(work: &Work, volume: &Weak<Volume>) {
         if let Some(volume) = volume.upgrade() {
             volume.perform(task);
         }
-        work.finished();
     }
 }
 
@@ -211,6 +192,12 @@ impl Volume {
     /// Tell the timekeeper that something changed.
     pub(super) fn nudge(&self) {
         self.bell.ring();
+        // Now and then look whether so much changed that it cannot wait.
+        if self.nudges.fetch_add(1, Ordering::Relaxed) % 512 == 511
+            && self.ns.lock().unsealed.len() >= self.options.seal_at
+        {
+            self.bell.urge();
+        }
     }
 
     fn perform(&self, task: Task) {

@@ -7,6 +7,7 @@ use crate::base::port::Time;
 use crate::base::{Error, Kind, Result};
 use crate::cas::manifest::Content;
 use crate::causal::NodeState;
+use crate::volume::stat::Stat;
 
 /// Changed ranges remembered for the next journal entry; beyond this everything is restated.
 const MAX_FRESH: usize = 1024;
@@ -19,6 +20,8 @@ pub(in crate::volume) struct File {
     pub pieces: Pieces,
     /// Live size in bytes.
     pub size: u64,
+    /// Modification time of the settled content.
+    mtime: Time,
     /// Modification time and time of change, once anything changed.
     pub touched: Option<(Time, Time)>,
     /// Grows with every change; tells a settled result from an outdated one.
@@ -53,6 +56,7 @@ impl File {
             base_size,
             pieces: Pieces::over(base_size),
             size: base_size,
+            mtime: Stat::of(state).mtime,
             touched: None,
             generation: 0,
             fresh: Vec::new(),
@@ -66,10 +70,10 @@ impl File {
         }))
     }
 
-    /// Note that `range` changed at `now`.
+    /// Note that `range` changed at `now`. The modification time stays: programs' times come by `setattr`.
     pub fn changed(&mut self, range: Range<u64>, now: Time) {
         self.generation += 1;
-        self.touched = Some((now, now));
+        self.touched = Some((self.touched.map_or(self.mtime, |(mtime, _)| mtime), now));
         let full = self.fresh.len() >= MAX_FRESH;
         match self.fresh.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,

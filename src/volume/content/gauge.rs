@@ -30,11 +30,6 @@ impl Gauge {
         self.state.lock().held
     }
 
-    /// The limit in bytes.
-    pub fn limit(&self) -> u64 {
-        self.limit
-    }
-
     /// Add `change` bytes.
     pub fn add(&self, change: i64) {
         if change == 0 {

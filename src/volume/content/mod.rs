@@ -11,6 +11,6 @@ mod stream;
 
 pub(in crate::volume) use file::{File, decode};
 pub(in crate::volume) use gauge::Gauge;
-pub(in crate::volume) use stream::BEGIN;
-pub(in crate::volume) use spill::MANY_PIECES;
 pub(in crate::volume) use pieces::{Piece, Pieces, Segment, Source};
+pub(in crate::volume) use spill::MANY_PIECES;
+pub(in crate::volume) use stream::BEGIN;

@@ -63,11 +63,9 @@ impl Piece {
             Source::Sealing { id, data, .. } => {
                 Source::Sealing { id: *id, data: data.slice(start.min(data.len())..end.min(data.len())), cut: false }
             }
-            Source::Block { block, skip, .. } => Source::Block {
-                block: *block,
-                skip: skip + u32::try_from(range.start).unwrap_or(0),
-                cut: false,
-            },
+            Source::Block { block, skip, .. } => {
+                Source::Block { block: *block, skip: skip + u32::try_from(range.start).unwrap_or(0), cut: false }
+            }
             Source::Hole => Source::Hole,
         };
         Self { len, source }
@@ -93,11 +91,6 @@ impl Pieces {
     /// Bytes that are only in memory.
     pub fn dirty_bytes(&self) -> u64 {
         self.dirty
-    }
-
-    /// Whether any piece lies over the base, or part of the base is cut off (`size` is the live size).
-    pub fn is_pristine(&self, settled_size: u64, size: u64) -> bool {
-        self.map.is_empty() && self.base_end == settled_size && size == settled_size
     }
 
     /// Turn every dirty piece into one that can be read without copying and recognised later.

@@ -41,6 +41,7 @@ struct Plan {
 impl Volume {
     /// Make the live content of `inode` its settled content. False: it changed meanwhile, try again later.
     pub(in crate::volume) fn settle(&self, inode: &Arc<Inode>) -> Result<bool> {
+        let _storing = self.storing.read();
         let Some(plan) = self.freeze(inode) else { return Ok(true) };
         let content = match self.build(&plan) {
             Ok(content) => content,
@@ -183,7 +184,11 @@ fn items(file: &File) -> Vec<Item> {
                 Source::Sealing { data, .. } => Item::Bytes(data.clone()),
                 Source::Dirty(data) => Item::Bytes(Bytes::copy_from_slice(data)),
                 Source::Block { block, skip: 0, cut } if u64::from(block.len) == len => {
-                    if *cut { Item::Chunk { block: *block, cut: true } } else { Item::Slice { block: *block, skip: 0, len } }
+                    if *cut {
+                        Item::Chunk { block: *block, cut: true }
+                    } else {
+                        Item::Slice { block: *block, skip: 0, len }
+                    }
                 }
                 Source::Block { block, skip, .. } => Item::Slice { block: *block, skip: *skip, len },
                 Source::Hole => Item::Hole(len),

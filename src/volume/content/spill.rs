@@ -20,6 +20,7 @@ pub(in crate::volume) const MANY_PIECES: usize = 4096;
 impl Volume {
     /// Store every byte of `inode` that only memory has. Afterwards a journal entry can name all of it.
     pub(in crate::volume) fn spill(&self, inode: &Arc<Inode>) -> Result<()> {
+        let _storing = self.storing.read();
         for (offset, id, data) in self.frozen(inode) {
             if let Err(error) = self.spill_piece(inode, offset, id, &data) {
                 self.background_failed(inode, &error);
@@ -35,8 +36,7 @@ impl Volume {
         let mut inner = inode.inner.lock();
         let Some(file) = inner.file.as_mut() else { return Vec::new() };
         file.pieces.freeze(|| self.next_piece());
-        let long: Vec<u64> =
-            file.pieces.iter().filter(|(_, p)| p.len > MAX_SPILL as u64).map(|(at, _)| at).collect();
+        let long: Vec<u64> = file.pieces.iter().filter(|(_, p)| p.len > MAX_SPILL as u64).map(|(at, _)| at).collect();
         for at in long {
             file.pieces.divide(at, MAX_SPILL as u64, || self.next_piece());
         }

@@ -37,6 +37,7 @@ impl Volume {
 
     /// Store one chunk.
     pub(in crate::volume) fn store_chunk(&self, inode: &Arc<Inode>, offset: u64, id: u64, data: &Bytes) -> Result<()> {
+        let _storing = self.storing.read();
         match self.blocks.put(BlockType::Data, 0, data) {
             Ok(block) => {
                 self.gauge.report(None);
@@ -62,7 +63,8 @@ impl Volume {
             let len = self.chunker.cut_at(at, &rest, false);
             let data = rest.split_to(len);
             let id = self.next_piece();
-            file.pieces.put(at, Piece { len: len as u64, source: Source::Sealing { id, data: data.clone(), cut: true } });
+            file.pieces
+                .put(at, Piece { len: len as u64, source: Source::Sealing { id, data: data.clone(), cut: true } });
             chunks.push((at, id, data));
             at += len as u64;
         }
@@ -98,11 +100,8 @@ impl Volume {
         let head = self.read_content(inode, span.start, usize::try_from(run - span.start).unwrap_or(0))?;
         let mut inner = inode.inner.lock();
         let Some(file) = inner.file.as_mut() else { return Ok(None) };
-        let all_base = file
-            .pieces
-            .segments(span.start..run)
-            .iter()
-            .all(|(.., segment)| matches!(segment, Segment::Base));
+        let all_base =
+            file.pieces.segments(span.start..run).iter().all(|(.., segment)| matches!(segment, Segment::Base));
         if !all_base || head.len() as u64 != run - span.start {
             return Ok(None);
         }

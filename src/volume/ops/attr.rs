@@ -60,11 +60,9 @@ impl Volume {
 
 fn apply(inode: &Arc<Inode>, inner: &mut Inner, change: &SetAttr, stamp: Stamp) -> Result<()> {
     let old = Stat::of(&inner.state);
-    let mut perm = change.perm.unwrap_or(old.perm);
     let owned = change.uid.is_some() || change.gid.is_some();
-    if (owned && change.perm.is_none() && !inode.is_dir()) || change.kill_suidgid {
-        perm = without_set_ids(perm);
-    }
+    let kept = if change.kill_suidgid && !inode.is_dir() { without_set_ids(old.perm) } else { old.perm };
+    let perm = change.perm.unwrap_or(kept);
     if perm != old.perm {
         inner.state.set_attribute(Field::Mode, Value::Mode(perm), stamp);
     }

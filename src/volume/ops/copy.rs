@@ -87,7 +87,11 @@ impl Volume {
             };
             if file.base == base {
                 let all = below.under(&file.pieces);
-                return Ok(all.extract(at..at + len).into_iter().filter(|(_, p)| !matches!(p.source, Source::Hole)).collect());
+                return Ok(all
+                    .extract(at..at + len)
+                    .into_iter()
+                    .filter(|(_, p)| !matches!(p.source, Source::Hole))
+                    .collect());
             }
         }
     }

@@ -2,9 +2,7 @@
 
 use crate::base::Result;
 use crate::volume::Volume;
-use crate::volume::api::{
-    Attr, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode,
-};
+use crate::volume::api::{Attr, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode};
 use crate::volume::filesystem::{FileSystem, Filler};
 
 impl FileSystem for Volume {

@@ -50,6 +50,9 @@ impl Volume {
             }
             file.size = size;
             file.changed(old.min(size)..size, now);
+            if size != old {
+                file.touched = Some((now, now));
+            }
             Ok(())
         })
     }
@@ -120,7 +123,7 @@ impl Volume {
     }
 
     /// A regular file's node.
-    pub(super) fn file(&self, ino: Ino) -> Result<Arc<Inode>> {
+    pub(in crate::volume) fn file(&self, ino: Ino) -> Result<Arc<Inode>> {
         let inode = self.inode(ino)?;
         match inode.kind {
             NodeKind::File => Ok(inode),

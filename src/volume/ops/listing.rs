@@ -12,8 +12,8 @@ use crate::base::{Error, Kind, Name, NodeId, Result};
 use crate::volume::Volume;
 use crate::volume::api::{Attr, DirEntry, EntryName, Fh, FileKind, Ino};
 use crate::volume::filesystem::Filler;
-use crate::volume::namespace::{Namespace, Roots, Target};
 use crate::volume::names::{changed_after, name_in};
+use crate::volume::namespace::{Namespace, Roots, Target};
 use crate::volume::row::{Row, index_key};
 use crate::volume::stat::file_kind;
 
@@ -194,7 +194,12 @@ impl Volume {
         }
     }
 
-    fn batch_behind(&self, roots: &Roots, dir: NodeId, after: Option<&Name>) -> Result<Vec<(Name, Target, Option<Row>)>> {
+    fn batch_behind(
+        &self,
+        roots: &Roots,
+        dir: NodeId,
+        after: Option<&Name>,
+    ) -> Result<Vec<(Name, Target, Option<Row>)>> {
         let (rows, _) = self.sealed_batch(roots, dir, after)?;
         match rows.last() {
             Some((last, _)) => self.batch(dir, Some(&last.clone())),

@@ -62,7 +62,14 @@ impl Volume {
         Ok(())
     }
 
-    fn replace(&self, ns: &mut Namespace, from: &End<'_>, source: Target, to: &End<'_>, existing: Option<Target>) -> Result<()> {
+    fn replace(
+        &self,
+        ns: &mut Namespace,
+        from: &End<'_>,
+        source: Target,
+        to: &End<'_>,
+        existing: Option<Target>,
+    ) -> Result<()> {
         let inode = self.inode_held(ns, source.id)?;
         let is_dir = source.kind == NodeKind::Directory;
         if let Some(other) = existing {
@@ -102,10 +109,16 @@ impl Volume {
 }
 
 /// Give one link of `inode` its new place.
-fn move_link(ns: &mut Namespace, inode: &Arc<Inode>, target: Target, from: &End<'_>, to: &End<'_>, change: (Dot, Stamp)) {
+fn move_link(
+    ns: &mut Namespace,
+    inode: &Arc<Inode>,
+    target: Target,
+    from: &End<'_>,
+    to: &End<'_>,
+    change: (Dot, Stamp),
+) {
     let (dot, stamp) = change;
-    let place =
-        Place { parent: to.dir.id, name: to.name.clone(), stamp, from: Some((from.dir.id, from.name.clone())) };
+    let place = Place { parent: to.dir.id, name: to.name.clone(), stamp, from: Some((from.dir.id, from.name.clone())) };
     let mut inner = inode.inner.lock();
     if let Some((_, register)) = inner.state.links.iter_mut().find(|(id, _)| *id == target.link) {
         register.set(dot, place);

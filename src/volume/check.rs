@@ -1,0 +1,188 @@
+//! fsck: is everything there, does everything verify, and what is hit if not.
+
+use std::collections::HashSet;
+
+use super::Volume;
+use super::collect::Progress;
+use super::content::decode;
+use super::row::decode_state;
+use crate::base::{Bid, Kind, NodeId, Result};
+use crate::cas::manifest;
+use crate::kv::arena::{Damage, Lsn};
+use crate::seal::{BlockType, Ref, Sealer};
+
+/// Read this much between two reports of progress.
+const SLICE: u64 = 16 << 20;
+
+/// Damage, and whom it hits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// A path, or what part of the volume it is.
+    pub path: String,
+    /// The block.
+    pub block: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Blocks looked at.
+    pub checked: u64,
+    /// Of these, damaged or missing.
+    pub bad: u64,
+    /// Of these, made whole again.
+    pub repaired: u64,
+    /// What stays broken, by path.
+    pub unrepairable: Vec<Hit>,
+}
+
+/// A check under way.
+struct Check<'v> {
+    volume: &'v Volume,
+    damaged: HashSet<Bid>,
+    read_data: bool,
+    report: Checked,
+}
+
+impl Volume {
+    /// Check the structure: trees, manifests, presence of every block. With `read_data` every stored block
+    /// is read and verified first. Nothing else holds copies yet, so `repair` can only put back blocks whose
+    /// content is still in memory; what it cannot is listed with the paths it hits.
+    pub fn verify(&self, repair: bool, read_data: bool, progress: Progress<'_>) -> Result<Checked> {
+        if !self.read_only {
+            self.sync_all()?;
+            self.seal()?;
+        }
+        let mut check = Check { volume: self, damaged: HashSet::new(), read_data, report: Checked::default() };
+        if read_data {
+            check.scrub(progress)?;
+        }
+        check.walk(progress)?;
+        if repair {
+            tracing::info!("no other store or device holds copies of this volume yet: nothing to repair from");
+        }
+        Ok(check.report)
+    }
+}
+
+impl Check<'_> {
+    /// Read every record of the log.
+    fn scrub(&mut self, progress: Progress<'_>) -> Result<()> {
+        let log = self.volume.blocks.log();
+        let total = log.stat().live_bytes;
+        let (mut at, mut read) = (Lsn::ZERO, 0);
+        loop {
+            let slice = log.scrub(at, SLICE, &|bid, payload| Sealer::verify_bid(bid, payload))?;
+            read += slice.bytes;
+            self.report.checked += slice.checked;
+            for finding in slice.bad {
+                self.report.bad += 1;
+                match finding.damage {
+                    Damage::Block(bid) => {
+                        self.damaged.insert(bid);
+                    }
+                    other => {
+                        self.hit(format!("arena {} at {}", finding.arena, finding.offset), "", &format!("{other:?}"))
+                    }
+                }
+            }
+            progress("reading blocks", read, Some(total))?;
+            match slice.next {
+                Some(next) => at = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn hit(&mut self, path: String, block: &str, reason: &str) {
+        self.report.unrepairable.push(Hit { path, block: block.to_owned(), reason: reason.to_owned() });
+    }
+
+    /// Note a block that something refers to; true if it is fine.
+    fn look(&mut self, path: &dyn Fn() -> String, block: &Ref) -> bool {
+        if !self.read_data {
+            self.report.checked += 1;
+        }
+        let reason = if self.damaged.contains(&block.bid) {
+            "damaged"
+        } else if self.volume.blocks.contains(block) {
+            return true;
+        } else {
+            self.report.bad += u64::from(!self.damaged.contains(&block.bid));
+            "missing"
+        };
+        self.hit(path(), &block.bid.to_string(), reason);
+        false
+    }
+
+    /// Everything the roots lead to.
+    fn walk(&mut self, progress: Progress<'_>) -> Result<()> {
+        let volume = self.volume;
+        let roots = volume.ns.lock().roots.clone();
+        for (root, name) in [(&roots.raw, "node"), (&roots.local, "local node"), (&roots.index, "directory")] {
+            volume.tree.forget_cache();
+            let mut bad = Vec::new();
+            let walked = volume.tree.blocks(root, |block, level| {
+                let fine = self.look(&|| format!("({name} tree, level {level})"), block);
+                if !fine {
+                    bad.push(block.bid);
+                }
+                Ok(fine)
+            });
+            let verified = walked.and_then(|()| volume.tree.verify(root));
+            if let Err(error) = verified {
+                if !matches!(error.kind(), Kind::Corrupt | Kind::Unreachable) {
+                    return Err(error);
+                }
+                if bad.is_empty() {
+                    self.report.bad += 1;
+                    self.hit(format!("({name} tree)"), "", &error.chain());
+                }
+            }
+        }
+        let mut done = 0;
+        for root in [&roots.raw, &roots.local] {
+            for entry in volume.tree.range(root, &[]) {
+                let Ok((key, value)) = entry else { break };
+                let (Some(id), Ok(state)) = (NodeId::from_slice(&key), decode_state(&value)) else { continue };
+                if state.kind == crate::causal::NodeKind::File {
+                    for (_, version) in &state.content.0 {
+                        self.content(id, &version.data)?;
+                    }
+                }
+                done += 1;
+                if done % 1024 == 0 {
+                    progress("checking files", done, Some(roots.raw.count + roots.local.count))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, id: NodeId, data: &[u8]) -> Result<()> {
+        let volume = self.volume;
+        let path = move || volume.path_of(id);
+        let content = match decode(data) {
+            Ok(content) => content,
+            Err(error) => {
+                self.report.bad += 1;
+                self.hit(path(), "", &error.chain());
+                return Ok(());
+            }
+        };
+        let walked = manifest::blocks(&volume.blocks, &content, |kind, _, block| {
+            let fine = self.look(&path, block);
+            Ok(fine && kind != BlockType::Data)
+        });
+        match walked {
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unreachable) => {
+                self.report.bad += 1;
+                self.hit(path(), "", &error.chain());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}

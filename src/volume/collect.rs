@@ -1,0 +1,206 @@
+//! Collecting garbage: mark what the trees and memory reach, delete the rest, compact.
+//!
+//! Safe beside everything else: whatever is stored or found stored after the mark began is kept, what was
+//! reachable then is marked. Memory: nine bytes a block. A block that cannot be read ends the collection
+//! before anything is deleted.
+
+use std::sync::Arc;
+
+use super::Volume;
+use super::content::{Source, decode};
+use super::inode::Inode;
+use super::namespace::Roots;
+use super::row::decode_state;
+use crate::base::{Bid, Error, Kind, Result};
+use crate::cas::Blocks;
+use crate::cas::manifest::{self, Content};
+use crate::seal::{BlockType, Ref};
+
+/// Deleted at a time.
+const BATCH: usize = 4096;
+
+/// What a collection found and freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collected {
+    /// Blocks that are reachable.
+    pub kept_blocks: u64,
+    /// Blocks that are not, and the bytes they took.
+    pub freed_blocks: u64,
+    /// See `freed_blocks`.
+    pub freed_bytes: u64,
+}
+
+/// Told how far a long operation is: phase, done, out of how many. An error stops it.
+pub type Progress<'a> = &'a mut dyn FnMut(&'static str, u64, Option<u64>) -> Result<()>;
+
+/// Every block there is, by the first eight bytes of its id, and whether it was met.
+struct Marks {
+    known: Vec<u64>,
+    met: Vec<bool>,
+    count: u64,
+}
+
+impl Marks {
+    fn of(mut known: Vec<u64>) -> Self {
+        known.sort_unstable();
+        known.dedup();
+        let met = vec![false; known.len()];
+        Self { known, met, count: 0 }
+    }
+
+    /// Mark; true the first time.
+    fn meet(&mut self, bid: &Bid) -> bool {
+        let Ok(at) = self.known.binary_search(&short(bid)) else { return true };
+        match self.met.get_mut(at) {
+            Some(met) if !*met => {
+                *met = true;
+                self.count += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it was there when the mark began and never met.
+    fn is_garbage(&self, bid: &Bid) -> bool {
+        let at = self.known.binary_search(&short(bid));
+        at.is_ok_and(|at| self.met.get(at) == Some(&false))
+    }
+}
+
+fn short(bid: &Bid) -> u64 {
+    u64::from_le_bytes(*bid.as_bytes().first_chunk::<8>().unwrap_or(&[0; 8]))
+}
+
+/// Ends the mark, however the collection ends.
+struct Marking<'b>(&'b Blocks);
+
+impl Drop for Marking<'_> {
+    fn drop(&mut self) {
+        self.0.end_mark();
+    }
+}
+
+impl Volume {
+    /// Free what nothing reaches; with `dry_run` only say how much that is.
+    pub fn collect(&self, dry_run: bool, progress: Progress<'_>) -> Result<Collected> {
+        let Some(_one) = self.collecting.try_lock() else {
+            return Err(Error::new(Kind::Busy, "collect garbage", "a collection is running already"));
+        };
+        if !self.read_only {
+            self.settle_all()?;
+            self.seal()?;
+        }
+        let (marking, roots, held) = {
+            let _sealing = self.sealing.lock();
+            let _storing = self.storing.write();
+            self.blocks.begin_mark();
+            let roots = self.ns.lock().roots.clone();
+            (Marking(&self.blocks), roots, self.held_blocks()?)
+        };
+        let before = self.garbage_bytes();
+        let mut known = Vec::new();
+        self.blocks.log().for_each(|bid, _| known.push(short(&bid)))?;
+        let mut marks = Marks::of(known);
+        self.mark(&mut marks, &roots, &held, progress)?;
+        let mut dead = Vec::new();
+        let mut done = Collected { kept_blocks: marks.count, ..Collected::default() };
+        self.blocks.log().for_each(|bid, len| {
+            if marks.is_garbage(&bid) {
+                dead.push(bid);
+                done.freed_bytes += u64::from(len);
+            }
+        })?;
+        done.freed_blocks = dead.len() as u64;
+        if dry_run || self.read_only {
+            return Ok(done);
+        }
+        (done.freed_blocks, done.freed_bytes) = (0, 0);
+        for (n, batch) in dead.chunks(BATCH).enumerate() {
+            done.freed_bytes += self.blocks.sweep(batch)?;
+            done.freed_blocks += batch.len() as u64;
+            progress("freeing", ((n + 1) * BATCH) as u64, Some(dead.len() as u64))?;
+        }
+        drop(marking);
+        self.forgive_garbage(before);
+        self.blocks.log().compact()?;
+        Ok(done)
+    }
+
+    /// Contents and blocks that only memory refers to.
+    fn held_blocks(&self) -> Result<(Vec<Content>, Vec<Ref>)> {
+        let residents: Vec<Arc<Inode>> = self.ns.lock().table.residents().cloned().collect();
+        let (mut contents, mut blocks) = (Vec::new(), Vec::new());
+        for inode in residents {
+            let inner = inode.inner.lock();
+            if inode.kind == crate::causal::NodeKind::File {
+                for (_, version) in &inner.state.content.0 {
+                    contents.push(decode(&version.data)?);
+                }
+            }
+            if let Some(file) = &inner.file {
+                contents.push(file.base.clone());
+                blocks.extend(file.pieces.iter().filter_map(|(_, piece)| match piece.source {
+                    Source::Block { block, .. } => Some(block),
+                    _ => None,
+                }));
+            }
+        }
+        Ok((contents, blocks))
+    }
+
+    fn mark(
+        &self,
+        marks: &mut Marks,
+        roots: &Roots,
+        held: &(Vec<Content>, Vec<Ref>),
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        held.1.iter().for_each(|block| {
+            marks.meet(&block.bid);
+        });
+        for content in &held.0 {
+            self.mark_content(marks, content)?;
+        }
+        self.tree.blocks(&roots.index, |block, _| Ok(marks.meet(&block.bid)))?;
+        let total = roots.raw.count + roots.local.count;
+        let mut nodes = 0;
+        for root in [&roots.raw, &roots.local] {
+            let mut contents = Vec::new();
+            self.tree.blocks(root, |block, _| Ok(marks.meet(&block.bid)))?;
+            for entry in self.tree.range(root, &[]) {
+                let (_, value) = entry?;
+                let state = decode_state(&value)?;
+                if state.kind == crate::causal::NodeKind::File {
+                    contents.extend(state.content.0.iter().map(|(_, v)| decode(&v.data)));
+                }
+                for content in contents.drain(..) {
+                    self.mark_content(marks, &content?)?;
+                }
+                nodes += 1;
+                if nodes % 4096 == 0 {
+                    progress("marking", nodes, Some(total))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_content(&self, marks: &mut Marks, content: &Content) -> Result<()> {
+        manifest::blocks(&self.blocks, content, |kind, _, block| {
+            let first = marks.meet(&block.bid);
+            Ok(first || kind == BlockType::Data)
+        })
+    }
+
+    /// Collect if much of what is stored has become garbage.
+    pub(super) fn collect_if_due(&self) -> Result<()> {
+        const LEAST: u64 = 256 << 20;
+        let live = self.blocks.log().stat().live_bytes;
+        if self.garbage_bytes() > LEAST.max(live / 3) {
+            let done = self.collect(false, &mut |_, _, _| Ok(()))?;
+            tracing::info!("collected {} blocks, {} bytes", done.freed_blocks, done.freed_bytes);
+        }
+        Ok(())
+    }
+}
