@@ -1,9 +1,22 @@
 //! Causal state: what is replicated, how two states join, and what a person sees of the result.
 //!
-//! Rank 1, pure: no I/O, no clock, no async.
+//! Rank 1, pure: no I/O, no clock, no async. Joining creates no dots, so two devices that know the same
+//! changes hold equal states, and everything shown is a function of the state. The rules as a table are
+//! in `docs/sync.md`.
 
 mod clock;
+mod join;
+mod names;
+mod place;
 mod state;
+mod suffix;
+mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use clock::{Dot, HybridClock, Stamp, Vector};
+pub use join::{State, join_node};
+pub use place::Spot;
 pub use state::{Attribute, Field, LinkId, NodeKind, NodeState, Place, Register, Value, Version};
+pub use view::{Entry, Item, View};

@@ -38,7 +38,7 @@ impl NodeKind {
 pub type LinkId = u64;
 
 /// Where a link shows: a name in a directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The directory.
     pub parent: NodeId,
@@ -51,7 +51,7 @@ pub struct Place {
 }
 
 /// One version of a node's content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version {
     /// The encoded content (a manifest reference or inline bytes), opaque here; a symlink's target.
     pub data: Vec<u8>,
@@ -99,7 +99,7 @@ pub enum Field {
 }
 
 /// The value of an attribute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Value {
     /// Permission bits.
     Mode(u16),
@@ -122,6 +122,8 @@ pub struct Attribute {
     pub value: Value,
     /// Set when.
     pub stamp: Stamp,
+    /// The change that last asserted it, see [`NodeState::assert_attributes`].
+    pub dot: Dot,
 }
 
 /// One node of the replicated state.
@@ -135,27 +137,47 @@ pub struct NodeState {
     pub links: Vec<(LinkId, Register<Place>)>,
     /// The versions of its content.
     pub content: Register<Version>,
-    /// Attributes, sorted by field.
+    /// Attributes, sorted by field, stamp and dot. Several of one field are concurrent: the last is shown.
     pub attributes: Vec<Attribute>,
 }
 
 impl NodeState {
-    /// The value of `field`, if it was ever set.
+    /// The value of `field`, if it was ever set: the one with the latest stamp.
     pub fn attribute(&self, field: &Field) -> Option<&Attribute> {
-        let at = self.attributes.binary_search_by(|a| a.field.cmp(field)).ok()?;
-        self.attributes.get(at)
+        let end = self.attributes.partition_point(|a| a.field <= *field);
+        self.attributes.get(..end)?.last().filter(|a| a.field == *field)
     }
 
-    /// Set `field`.
+    /// One attribute for each field that was ever set, in order of fields.
+    pub fn shown_attributes(&self) -> impl Iterator<Item = &Attribute> + '_ {
+        self.attributes.chunk_by(|a, b| a.field == b.field).filter_map(<[_]>::last)
+    }
+
+    /// Set `field`, replacing all concurrent values. The attribute has no dot until
+    /// [`NodeState::assert_attributes`] gives it one, as the operation that sets it must do before the
+    /// state is joined with another: a join takes attributes without a dot for removed.
     pub fn set_attribute(&mut self, field: Field, value: Value, stamp: Stamp) {
-        match self.attributes.binary_search_by(|a| a.field.cmp(&field)) {
-            Ok(at) => {
-                if let Some(slot) = self.attributes.get_mut(at) {
-                    slot.value = value;
-                    slot.stamp = stamp;
-                }
+        let start = self.attributes.partition_point(|a| a.field < field);
+        let end = self.attributes.partition_point(|a| a.field <= field);
+        let dot = Dot { writer: stamp.writer, seq: 0 };
+        self.attributes.splice(start..end, [Attribute { field, value, stamp, dot }]);
+    }
+
+    /// Let all shown attributes stand under `dot`, replacing concurrent values. Part of every change of
+    /// the node: so an edit keeps mode and owner alive against a concurrent removal of the node, as it
+    /// keeps its places.
+    pub fn assert_attributes(&mut self, dot: Dot) {
+        let shown = self.shown_attributes().map(|a| Attribute { dot, ..a.clone() }).collect();
+        self.attributes = shown;
+    }
+
+    /// Let every link stand under `dot` at the place it shows, with its old stamp: part of an edit, which
+    /// wins over a concurrent removal but must not undo a concurrent move.
+    pub fn assert_places(&mut self, dot: Dot) {
+        for (_, register) in &mut self.links {
+            if let Some(place) = register.shown().cloned() {
+                register.set(dot, place);
             }
-            Err(at) => self.attributes.insert(at, Attribute { field, value, stamp }),
         }
     }
 
@@ -164,10 +186,15 @@ impl NodeState {
         self.content.0.iter().max_by_key(|(dot, v)| (v.stamp, *dot))
     }
 
-    /// The place each link shows, latest stamp first among concurrent ones.
+    /// The place each link shows, in order of link ids.
     pub fn places(&self) -> impl Iterator<Item = (LinkId, &Place)> + '_ {
-        self.links.iter().filter_map(|(id, register)| {
-            register.0.iter().map(|(_, p)| p).max_by_key(|p| p.stamp).map(|p| (*id, p))
-        })
+        self.links.iter().filter_map(|(id, register)| register.shown().map(|p| (*id, p)))
+    }
+}
+
+impl Register<Place> {
+    /// The place shown: any live one beats the trash; among equals the latest stamp.
+    pub fn shown(&self) -> Option<&Place> {
+        self.0.iter().map(|(_, place)| place).max_by_key(|p| (p.parent != NodeId::TRASH, p.stamp, p.parent, &p.name))
     }
 }
