@@ -41,6 +41,11 @@ impl Map {
         }
     }
 
+    /// Open without moving anything aside: for a store that may be the only home of its data.
+    pub(super) fn open_as_is(path: &Path) -> Result<Self> {
+        Self::attempt(path)
+    }
+
     fn attempt(path: &Path) -> Result<Self> {
         let config = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None);
         // sled panics on some damage: that too means "does not open".

@@ -6,11 +6,15 @@
 //! a successful sync behind it.
 
 mod append;
+#[cfg(test)]
+mod bench;
 mod arena_file;
 mod commit;
 mod compact;
 mod delete;
 mod disk;
+#[cfg(test)]
+mod fault_tests;
 mod header;
 mod heal;
 mod index;

@@ -74,7 +74,9 @@ impl Log {
         let mut replay = Replay::default();
         let hint = locator.hint();
         let start = if found.is_record(hint.scan_from) { hint.scan_from } else { Lsn::ZERO };
-        found.replay(&*disk, start, hint.clean_end, &mut replay)?;
+        // Up to here all was durable at an earlier open or close.
+        let settled = hint.clean_end.max(hint.suspect_before);
+        found.replay(&*disk, start, settled, &mut replay)?;
         let unclean = !found.arenas.is_empty() && hint.clean_end == Lsn::ZERO;
         found.settle(start)?;
         replay.apply_tombstones(&found.arenas);
@@ -165,7 +167,7 @@ impl Found {
         self.arenas.values().next_back().map_or(Lsn::ZERO, |a| a.lsn(a.end()))
     }
 
-    fn replay(&self, disk: &dyn Disk, start: Lsn, clean_end: Lsn, replay: &mut Replay) -> Result<()> {
+    fn replay(&self, disk: &dyn Disk, start: Lsn, settled: Lsn, replay: &mut Replay) -> Result<()> {
         let last = self.last_number();
         // Without its index an arena's deletions are known only from the tombstones behind it.
         let mut missing = false;
@@ -183,7 +185,7 @@ impl Found {
                 pass.run(first, from, Depth::Headers, replay)?;
             }
             if *number == last {
-                pass.acknowledged = offset_in(clean_end, *number);
+                pass.acknowledged = offset_in(settled, *number);
             }
             pass.tail = true;
             pass.run(from, arena.end(), Depth::Payloads, replay)?;

@@ -83,6 +83,7 @@ struct State {
     power_off_at: Option<u64>,
     capacity_pages: Option<usize>,
     log: Vec<Call>,
+    reads: u64,
 }
 
 /// The disk; clones share it.
@@ -116,6 +117,11 @@ impl SimDisk {
     /// Calls of one kind so far.
     pub fn count(&self, call: Call) -> usize {
         self.0.lock().log.iter().filter(|c| **c == call).count()
+    }
+
+    /// Reads so far.
+    pub fn reads(&self) -> u64 {
+        self.0.lock().reads
     }
 
     /// Limit the disk to this many bytes.
@@ -323,7 +329,8 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.0.0.lock();
+        let mut state = self.0.0.lock();
+        state.reads += 1;
         let bytes = &state.files[self.1].current;
         let rest = bytes.get(offset as usize..).unwrap_or(&[]);
         let n = rest.len().min(out.len());

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sim::{Call, Dice, SimDisk};
+use super::sim::{Dice, SimDisk};
 use super::*;
 use crate::base::port::Seeded;
-use crate::base::{Bid, Kind, hash};
+use crate::base::{Bid, hash};
 
 const JOURNAL_SEEDS: u64 = 1000;
 

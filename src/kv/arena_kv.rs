@@ -1,0 +1,118 @@
+//! `arena:DIR`: the log as a store, heads as files beside it.
+//!
+//! Must never answer a put before the log's sync has.
+
+use std::collections::BinaryHeap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::arena::{Log, Options, RealDisk};
+use super::heads::Heads;
+use super::{Expect, Kv, KvStat, Task, blocking};
+use crate::base::{Bid, Result};
+
+/// A log used as a store of its own. Closed cleanly when dropped.
+#[derive(Debug)]
+pub struct ArenaKv {
+    name: String,
+    log: Arc<Log>,
+    heads: Heads,
+}
+
+impl ArenaKv {
+    /// Use `dir`, creating it if absent. `Busy` when it is open elsewhere.
+    pub fn open(dir: &Path, options: Options) -> Result<Self> {
+        let (log, _) = Log::open(Arc::new(RealDisk::open(dir)?), options)?;
+        let heads = Heads::open(dir.join("heads"))?;
+        Ok(Self { name: format!("arena:{}", dir.display()), log: Arc::new(log), heads })
+    }
+
+    /// The log underneath.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+}
+
+impl Drop for ArenaKv {
+    fn drop(&mut self) {
+        // Everything acknowledged is durable already; a failed close costs a scan at the next open.
+        let _ = self.log.close();
+    }
+}
+
+/// The `limit` smallest ids behind `after`. One pass over the log's ids.
+fn list(log: &Log, after: Option<Bid>, limit: usize) -> Result<Vec<Bid>> {
+    let mut smallest = BinaryHeap::new();
+    log.for_each(|id, _| {
+        if after.is_none_or(|a| id > a) && (smallest.len() < limit || smallest.peek().is_some_and(|top| id < *top)) {
+            smallest.push(id);
+            if smallest.len() > limit {
+                smallest.pop();
+            }
+        }
+    })?;
+    let mut ids = smallest.into_sorted_vec();
+    ids.dedup();
+    Ok(ids)
+}
+
+impl Kv for ArenaKv {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
+        let (log, id) = (Arc::clone(&self.log), *id);
+        Box::pin(blocking(move || Ok(log.get(&id)?.map(Bytes::from))))
+    }
+
+    fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
+        let (log, id) = (Arc::clone(&self.log), *id);
+        Box::pin(blocking(move || log.sync(log.put(&id, &value)?)))
+    }
+
+    fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
+        let (log, ids) = (Arc::clone(&self.log), ids.to_vec());
+        Box::pin(blocking(move || Ok(ids.iter().map(|id| log.contains(id)).collect())))
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
+        let (log, ids) = (Arc::clone(&self.log), ids.to_vec());
+        Box::pin(blocking(move || log.delete(&ids).map(drop)))
+    }
+
+    fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {
+        let log = Arc::clone(&self.log);
+        Box::pin(blocking(move || list(&log, after, limit)))
+    }
+
+    fn stat(&self) -> Task<'_, KvStat> {
+        let log = Arc::clone(&self.log);
+        Box::pin(blocking(move || {
+            let stat = log.stat();
+            Ok(KvStat { blocks: stat.blocks, bytes: stat.live_bytes })
+        }))
+    }
+
+    fn get_head<'a>(&'a self, name: &'a str) -> Task<'a, Option<Bytes>> {
+        let (heads, name) = (self.heads.clone(), name.to_owned());
+        Box::pin(blocking(move || heads.get(&name)))
+    }
+
+    fn put_head<'a>(&'a self, name: &'a str, value: Bytes, expect: Expect) -> Task<'a, ()> {
+        let (heads, name) = (self.heads.clone(), name.to_owned());
+        Box::pin(blocking(move || heads.put(&name, &value, expect)))
+    }
+
+    fn list_heads(&self) -> Task<'_, Vec<String>> {
+        let heads = self.heads.clone();
+        Box::pin(blocking(move || heads.list()))
+    }
+
+    fn delete_head<'a>(&'a self, name: &'a str) -> Task<'a, ()> {
+        let (heads, name) = (self.heads.clone(), name.to_owned());
+        Box::pin(blocking(move || heads.delete(&name)))
+    }
+}
