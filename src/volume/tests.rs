@@ -1,3 +1,5 @@
+//! The live volume, operation by operation, below the mount.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 use super::api::*;
 use super::*;

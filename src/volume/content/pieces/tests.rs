@@ -1,3 +1,5 @@
+//! Random edits of a file held in pieces, against a plain buffer.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 use proptest::prelude::*;
 
