@@ -6,6 +6,7 @@ pub mod disk;
 pub mod load;
 pub mod mount;
 pub mod place;
+pub mod program;
 pub mod scratch;
 pub mod snapshot;
 pub mod sys;

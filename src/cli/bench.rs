@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Outcome;
+use super::output;
+use super::progress::Bar;
 use super::session::Session;
-use crate::base::Kind;
-use crate::wire::Failure;
+use crate::daemon::measure;
 
 #[derive(Debug, Args)]
 pub struct Bench {
@@ -17,8 +18,19 @@ pub struct Bench {
 }
 
 impl Bench {
-    #[allow(clippy::unused_self)]
-    pub fn run(&self, _session: &Session<'_>) -> Outcome {
-        Err(Failure::new(Kind::Unsupported, "measure", self.dir.display().to_string(), "being built"))
+    pub fn run(&self, session: &Session<'_>) -> Outcome {
+        let bar = Bar::new(!session.json());
+        let figures = measure(&self.dir, &mut |progress| {
+            bar.show(&progress);
+            Ok(())
+        })?;
+        drop(bar);
+        if session.json() {
+            return output::json(&figures);
+        }
+        figures.iter().try_for_each(|f| {
+            let precision = if f.value < 100.0 { 2 } else { 0 };
+            output::line(&format!("{:<36} {:>10.precision$} {}", f.name, f.value, f.unit))
+        })
     }
 }

@@ -60,7 +60,8 @@ struct Common {
     passphrase_file: Option<PathBuf>,
 }
 
-const EXIT_CODES: &str = "Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 no such daemon, 5 unreachable, 6 integrity.";
+const EXIT_CODES: &str =
+    "Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 no such daemon, 5 unreachable, 6 integrity.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

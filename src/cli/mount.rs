@@ -34,10 +34,13 @@ pub struct Mount {
 impl Mount {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
         self.hosting.check()?;
-        match Client::connect(&session.home()?)? {
-            Some(client) => show(session, &client.ask(&self.request(), &mut |_| Ok(()))?),
-            None => session.host("mount", Some(self.options()), self.hosting.background, &|value| show(session, value)),
+        if let Some(client) = Client::connect(&session.home()?)? {
+            match client.ask(&self.request(), &mut |_| Ok(())) {
+                Err(failure) if failure.no_daemon => {}
+                answered => return show(session, &answered?),
+            }
         }
+        session.host("mount", Some(self.options()), self.hosting.background, &|value| show(session, value))
     }
 
     fn request(&self) -> Request {

@@ -9,8 +9,8 @@ use super::output::{self, typed};
 use super::progress::Bar;
 use crate::base::{Error, Kind};
 use crate::daemon::{
-    Background, Client, Home, HostOptions, Incoming, MountOptions, PassphraseSource, Ready, Service, Sink, answer, host,
-    passphrase,
+    Background, Client, Home, HostOptions, Incoming, MountOptions, PassphraseSource, Ready, Service, Sink, answer,
+    host, passphrase,
 };
 use crate::wire::Failure;
 use crate::wire::control::{Progress, Request};
@@ -54,7 +54,10 @@ impl<'a> Session<'a> {
         let home = self.home()?;
         let bar = Bar::new(!self.json());
         if let Some(client) = Client::connect(&home)? {
-            return client.ask(request, &mut |incoming| take(&bar, incoming, part));
+            match client.ask(request, &mut |incoming| take(&bar, incoming, part)) {
+                Err(failure) if failure.no_daemon => {}
+                answered => return answered,
+            }
         }
         let makes = matches!(request, Request::VolumeCreate { .. });
         let service = Arc::new(Service::here(home, "a command", &self.keys(), makes)?);

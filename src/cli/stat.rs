@@ -44,6 +44,5 @@ fn describe(node: &NodeStat) -> String {
 
 fn describe_block(block: &BlockStat) -> String {
     let place = if block.local { "here" } else { "elsewhere" };
-    let stored = block.stored_bytes.map_or_else(String::new, |b| format!(", {} stored", size(b)));
-    format!("block   {} at {} ({}{stored}) {place}", block.id, block.offset, size(block.bytes))
+    format!("block   {} at {} ({}) {place}", block.id, block.offset, size(block.bytes))
 }

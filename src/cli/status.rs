@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 impl Status {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
         loop {
-            let value = session.ask_daemon(&Request::Status, &mut |_| Ok(()))?;
+            let value = session.ask_daemon(&Request::Status { exact: !self.watch }, &mut |_| Ok(()))?;
             if session.json() {
                 output::json(&value)?;
             } else {

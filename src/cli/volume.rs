@@ -82,7 +82,13 @@ fn show(session: &Session<'_>, volume: &VolumeStatus) -> Outcome {
     if session.json() {
         return output::json(volume);
     }
-    output::line(&format!("name   {}\nid     {}\nrole   {}\nmounts {}", volume.name, volume.id, volume.role, mounts(volume)))?;
+    output::line(&format!(
+        "name   {}\nid     {}\nrole   {}\nmounts {}",
+        volume.name,
+        volume.id,
+        volume.role,
+        mounts(volume)
+    ))?;
     if volume.open {
         let (files, bytes, local) = (volume.files, size(volume.bytes), size(volume.local_bytes));
         output::line(&format!("holds  {files} files, {bytes}; {local} stored here\nroot   {}", volume.root))?;

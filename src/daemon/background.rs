@@ -8,11 +8,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use crate::base::{Context, Error, Kind, Result};
 use crate::seal::Passphrase;
 use crate::wire::{Failure, Frame, read_frame, write_data, write_frame};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Set for the child, so that it knows its standard input is the socket.
 const CHILD: &str = "LOVAGE_BACKGROUND_CHILD";
@@ -122,7 +122,11 @@ mod tests {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
             let ready = Ready { parent: Some(theirs) };
             let failure = Failure::new(Kind::Busy, "open the home", "/h", "held");
-            if failed { ready.failed(&failure) } else { ready.ready(Value::from("up")) }
+            if failed {
+                ready.failed(&failure)
+            } else {
+                ready.ready(Value::from("up"))
+            }
             let Some(Frame::Json(text)) = read_frame(&mut ours).unwrap() else { panic!("no frame") };
             match serde_json::from_slice(&text).unwrap() {
                 Outcome::Ready(value) => assert_eq!((failed, value), (false, Value::from("up"))),

@@ -43,20 +43,30 @@ impl Client {
     pub fn ask(mut self, request: &Request, each: Receive<'_>) -> Result<Value, Failure> {
         let request = serde_json::to_value(request).map_err(garbled)?;
         let envelope = Envelope { protocol: PROTOCOL, request };
-        write_frame(&mut self.stream, &Frame::Json(serde_json::to_vec(&envelope).map_err(garbled)?))?;
+        let question = Frame::Json(serde_json::to_vec(&envelope).map_err(garbled)?);
+        let asked = write_frame(&mut self.stream, &question).and_then(|()| read_frame(&mut self.stream));
+        // A daemon that was killed a moment ago still takes connections, and never answers.
+        let mut next = asked.ok().flatten().ok_or_else(gone)?;
         loop {
-            match read_frame(&mut self.stream)? {
-                Some(Frame::Data(bytes)) => each(Incoming::Data(bytes))?,
-                Some(Frame::Json(text)) => match serde_json::from_slice(&text).map_err(garbled)? {
+            match next {
+                Frame::Data(bytes) => each(Incoming::Data(bytes))?,
+                Frame::Json(text) => match serde_json::from_slice(&text).map_err(garbled)? {
                     Reply::Progress(progress) => each(Incoming::Progress(progress))?,
                     Reply::Part(part) => each(Incoming::Part(part))?,
                     Reply::Done(answer) => return Ok(answer),
                     Reply::Failed(failure) => return Err(failure),
                 },
-                None => return Err(hung_up()),
             }
+            next = read_frame(&mut self.stream)?.ok_or_else(hung_up)?;
         }
     }
+}
+
+/// Nobody answered at all: as good as no daemon.
+fn gone() -> Failure {
+    let mut failure = hung_up();
+    failure.no_daemon = true;
+    failure
 }
 
 fn hung_up() -> Failure {

@@ -57,7 +57,11 @@ pub struct Setting {
 pub const SETTINGS: [Setting; 4] = [
     Setting { name: "profile", takes: "\"default\" or \"low-mem\"", does: "how much memory the daemon may use" },
     Setting { name: "log.level", takes: "a level or target=level list", does: "what is logged" },
-    Setting { name: "dirty.max", takes: "a size such as \"256MiB\", at least 4 MiB", does: "written data kept in memory" },
+    Setting {
+        name: "dirty.max",
+        takes: "a size such as \"256MiB\", at least 4 MiB",
+        does: "written data kept in memory",
+    },
     Setting { name: "cache.max", takes: "a size such as \"64MiB\"", does: "read data kept in memory" },
 ];
 

@@ -109,13 +109,8 @@ impl std::fmt::Display for Home {
 pub fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     let name = || path.display().to_string();
     let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)
-        .io("write a file", name)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).io("write a file", name)?;
     file.write_all(content).and_then(|()| file.sync_all()).io("write a file", name)?;
     fs::rename(&fresh, path).io("write a file", name)?;
     let parent = path.parent().unwrap_or_else(|| Path::new("/"));

@@ -16,8 +16,9 @@ pub type Report<'a> = &'a mut dyn FnMut(Progress) -> Result<()>;
 pub trait Hosted: Send + Sync + Debug {
     /// Its files.
     fn files(&self) -> Arc<dyn FileSystem>;
-    /// Fill in what only the volume knows: counts, sizes, root, vector, heads.
-    fn figures(&self, status: &mut VolumeStatus) -> Result<()>;
+    /// Fill in what only the volume knows: counts, sizes, root, vector, heads. Counts lag by some seconds
+    /// unless `exact`, which costs in proportion to what changed in that time.
+    fn figures(&self, exact: bool, status: &mut VolumeStatus) -> Result<()>;
     /// The first `most` blocks of a file's content, and how many more there are.
     fn blocks(&self, ino: Ino, most: usize) -> Result<(Vec<BlockStat>, u64)>;
     /// The content id a local file would have here. Stores nothing.

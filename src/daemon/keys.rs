@@ -78,7 +78,7 @@ pub fn open_or_create(home: &Home, source: &PassphraseSource) -> Result<Keystore
     }
     let secret = passphrase(home, source)?;
     if secret.is_none() {
-        tracing::info!("the new keys in {} have no passphrase", path.display());
+        tracing::debug!("the new keys in {} have no passphrase", path.display());
     }
     Keystore::create(&path, secret.as_deref(), Arc::new(System))
 }
@@ -88,7 +88,8 @@ fn has_volumes(home: &Home) -> bool {
 }
 
 fn missing(home: &Home) -> Error {
-    let error = |kind, advice| Error::new(kind, "open the keys", home.keystore().display().to_string()).with_source(advice);
+    let error =
+        |kind, advice| Error::new(kind, "open the keys", home.keystore().display().to_string()).with_source(advice);
     if has_volumes(home) {
         let next = "Put the file `keystore` of this home back from a backup; without it nobody can read the volumes.";
         return error(Kind::Corrupt, Advice::new("the keystore is gone, but volumes are there", next));
@@ -104,9 +105,13 @@ fn explain(home: &Home, error: Error) -> Error {
         Kind::Denied if error.subject().contains("needed") => {
             ("a passphrase is needed".to_owned(), "Pass --passphrase-file FILE or set LOVAGE_PASSPHRASE_FILE.")
         }
-        Kind::Denied => ("the passphrase is wrong".to_owned(), "Try again with the passphrase this home was made with."),
+        Kind::Denied => {
+            ("the passphrase is wrong".to_owned(), "Try again with the passphrase this home was made with.")
+        }
         Kind::Corrupt => ("the keystore is damaged".to_owned(), "Put the file back from a backup."),
-        Kind::NotPermitted => ("others may read it, and it has no passphrase".to_owned(), "Close it: chmod 600 on that file."),
+        Kind::NotPermitted => {
+            ("others may read it, and it has no passphrase".to_owned(), "Close it: chmod 600 on that file.")
+        }
         _ => return error,
     };
     Error::new(error.kind(), "open the keys", path).with_source(Advice::new(why, next))

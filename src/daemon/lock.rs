@@ -3,12 +3,18 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::home::Home;
 use crate::base::{Context, Error, Kind, Result};
 use crate::wire::Advice;
+
+/// How long a holder may take to go: one that was just killed, or a short command.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Held for as long as it lives.
 #[derive(Debug)]
@@ -17,16 +23,25 @@ pub struct HomeLock {
 }
 
 impl HomeLock {
-    /// Take the lock or fail at once with [`Kind::Busy`], naming the holder. `purpose` is shown to others.
+    /// Take the lock; [`Kind::Busy`] naming the holder if it is not free within [`PATIENCE`]. `purpose` is
+    /// shown to others.
     pub fn take(home: &Home, purpose: &str) -> Result<Self> {
+        Self::take_within(home, purpose, PATIENCE)
+    }
+
+    fn take_within(home: &Home, purpose: &str, patience: Duration) -> Result<Self> {
         let name = || home.to_string();
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(home.lock()).io("lock the home", name)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(home, &mut file)),
-            Err(e) => return Err(Error::io("lock the home", name(), e.into())),
+        let begin = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => std::thread::sleep(PAUSE),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(home, &mut file)),
+                Err(e) => return Err(Error::io("lock the home", name(), e.into())),
+            }
         }
         let line = format!("{} {purpose}\n", std::process::id());
         let write = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(line.as_bytes()));
@@ -57,7 +72,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path()).unwrap();
         let first = HomeLock::take(&home, "mount").unwrap();
-        let error = HomeLock::take(&home, "gc").unwrap_err();
+        let error = HomeLock::take_within(&home, "gc", Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
         let text = error.chain();
         assert!(text.contains(&format!("process {} (mount) holds it", std::process::id())), "{text}");

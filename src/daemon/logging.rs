@@ -34,7 +34,14 @@ impl Logging {
                 let layer = fmt::layer().with_ansi(false).with_writer(Arc::new(open(path)?));
                 registry.with(layer).try_init()
             }
-            None => registry.with(fmt::layer().with_target(false).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr)).try_init(),
+            None => registry
+                .with(
+                    fmt::layer()
+                        .with_target(false)
+                        .with_ansi(std::io::stderr().is_terminal())
+                        .with_writer(std::io::stderr),
+                )
+                .try_init(),
         };
         Ok(Self { handle: started.is_ok().then_some(handle), directives: Mutex::new(directives.to_owned()) })
     }

@@ -46,7 +46,9 @@ impl Mounts {
     pub fn new(home: Home) -> Self {
         for point in recorded(&home) {
             match fuse::clear_stale(&point) {
-                Ok(true) => tracing::info!(dir = %point.display(), "cleared away the mount of a daemon that was killed"),
+                Ok(true) => {
+                    tracing::info!(dir = %point.display(), "cleared away the mount of a daemon that was killed");
+                }
                 Ok(false) => {}
                 Err(error) => tracing::debug!(error = %error.chain(), "left a recorded mount alone"),
             }
@@ -190,6 +192,8 @@ fn explain(dir: &Path, error: Error) -> Error {
         _ => return error,
     };
     let source = std::error::Error::source(&error).map_or_else(|| error.kind().words().to_owned(), ToString::to_string);
+    let about_dir = error.subject().ends_with(dir.file_name().and_then(|n| n.to_str()).unwrap_or("/"));
+    let source = if about_dir { source } else { format!("{}: {source}", error.subject()) };
     Error::new(error.kind(), "mount", shown.to_string()).with_source(Advice::new(source, next))
 }
 

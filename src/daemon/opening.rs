@@ -1,18 +1,21 @@
 //! The one place that knows how a volume is made and opened: keys and settings in, [`Hosted`] out.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::config::{Config, Profile};
 use super::hosted::{Hosted, Report};
 use crate::base::port::{Clock, Entropy, System};
-use crate::base::{Error, Kind, Result};
+use crate::base::{Context, DeviceId, Error, Kind, NodeId, Result};
 use crate::seal::genesis::{self, Genesis};
-use crate::seal::{DeviceRoot, EpochSecret, VolumeSecrets};
-use crate::volume::api::{Ino, ROOT_INO};
-use crate::volume::{FileSystem, Options, Setup, Volume};
+use crate::seal::{DeviceRoot, EpochSecret, Ref, VolumeSecrets};
+use crate::volume::api::Ino;
+use crate::volume::{FileSystem, Hit, Options, Setup, Volume};
 use crate::wire::RawPath;
-use crate::wire::control::{BlockStat, Chunking, ContentId, Dedup, FsckReport, GcReport, VolumeStatus};
+use crate::wire::control::{
+    BlockStat, Chunking, ContentId, Damage, Dedup, FsckReport, GcReport, HeadStatus, Progress, VolumeStatus,
+};
 
 /// Keys and genesis of a new volume. Writes nothing.
 pub fn new_volume(device: &DeviceRoot, dedup: Dedup, chunking: Chunking) -> Result<VolumeSecrets> {
@@ -37,10 +40,25 @@ pub fn new_volume(device: &DeviceRoot, dedup: Dedup, chunking: Chunking) -> Resu
     Ok(VolumeSecrets { id, epochs: vec![(0, EpochSecret::generate(&System))], incarnation: 0, genesis: bytes })
 }
 
-/// Open the volume in `dir`, recovering what a crash left.
+/// Make the empty volume in `dir`; durable when this returns.
+pub fn make(dir: &Path, device: &DeviceRoot, secrets: &VolumeSecrets, config: &Config) -> Result<()> {
+    start(dir, device, secrets, config, true)?.close()
+}
+
+/// Open the volume in `dir`, recovering what a crash left. [`Kind::Corrupt`] if its log is gone.
 pub fn open(dir: &Path, device: &DeviceRoot, secrets: &VolumeSecrets, config: &Config) -> Result<Arc<dyn Hosted>> {
+    start(dir, device, secrets, config, false)
+}
+
+fn start(
+    dir: &Path,
+    device: &DeviceRoot,
+    secrets: &VolumeSecrets,
+    config: &Config,
+    make: bool,
+) -> Result<Arc<dyn Hosted>> {
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let setup = Setup { options: options(config), ..Setup::new(dir.to_owned(), device, secrets, owner) };
+    let setup = Setup { make, options: options(config), ..Setup::new(dir.to_owned(), device, secrets, owner) };
     let (volume, found) = Volume::open(setup)?;
     let id = volume.id();
     if found.unclean && !found.created {
@@ -49,7 +67,7 @@ pub fn open(dir: &Path, device: &DeviceRoot, secrets: &VolumeSecrets, config: &C
     for damage in &found.damaged {
         tracing::error!(volume = %id, "damage in the log: {damage}; run `lovage fsck`");
     }
-    Ok(Arc::new(Live { volume }))
+    Ok(Arc::new(Live { volume, device: device.device_id() }))
 }
 
 fn options(config: &Config) -> Options {
@@ -65,44 +83,85 @@ fn options(config: &Config) -> Options {
 #[derive(Debug)]
 struct Live {
     volume: Arc<Volume>,
+    device: DeviceId,
 }
 
 impl Live {
-    fn total(&self, name: &str) -> Result<u64> {
-        let value = self.volume.getxattr(ROOT_INO, name.as_bytes())?;
-        Ok(String::from_utf8_lossy(&value).trim().parse().unwrap_or_default())
+    /// The volume reports in phases; whether they count bytes is told by their names.
+    fn phases(report: Report<'_>) -> impl FnMut(&'static str, u64, Option<u64>) -> Result<()> {
+        move |stage, done, total| report(Progress { stage: stage.into(), done, total, bytes: stage == READING })
+    }
+
+    fn block(&self, (offset, block): (u64, Ref)) -> BlockStat {
+        let local = self.volume.blocks().contains(&block);
+        BlockStat { id: block.bid.to_string(), offset, bytes: block.len.into(), local }
     }
 }
+
+/// The phase of a check that counts bytes.
+const READING: &str = "reading blocks";
 
 impl Hosted for Live {
     fn files(&self) -> Arc<dyn FileSystem> {
         Arc::clone(&self.volume) as Arc<dyn FileSystem>
     }
 
-    fn figures(&self, status: &mut VolumeStatus) -> Result<()> {
-        status.files = self.total("lovage.dir.rfiles")?;
-        status.bytes = self.total("lovage.dir.rbytes")?;
-        status.local_bytes = self.volume.blocks().log().stat().disk_bytes;
+    fn figures(&self, exact: bool, status: &mut VolumeStatus) -> Result<()> {
+        status.dirty_bytes = self.volume.figures().dirty_bytes;
+        if exact {
+            self.volume.totals_of(NodeId::ROOT)?;
+        }
+        let figures = self.volume.figures();
+        status.files = figures.files;
+        status.bytes = figures.bytes;
+        status.local_bytes = figures.local_bytes;
+        status.garbage_bytes = figures.garbage_bytes;
+        status.root = hex(&figures.root);
+        status.vector = figures.vector.iter().map(|(writer, seq)| (writer.to_string(), seq)).collect();
+        let device = self.device.to_string();
+        status.heads = vec![HeadStatus { writer: figures.writer, device, seq: figures.seq, heard_s_ago: 0 }];
         Ok(())
     }
 
-    fn blocks(&self, _ino: Ino, _most: usize) -> Result<(Vec<BlockStat>, u64)> {
-        Ok((Vec::new(), 0))
+    fn blocks(&self, ino: Ino, most: usize) -> Result<(Vec<BlockStat>, u64)> {
+        let (blocks, more) = self.volume.blocks_of(ino, most)?;
+        Ok((blocks.into_iter().map(|found| self.block(found)).collect(), more))
     }
 
     fn content_id(&self, path: &RawPath) -> Result<ContentId> {
-        Err(Error::new(Kind::Unsupported, "hash", path.to_string()))
+        let name = || path.to_string();
+        let mut file = File::open(path.as_path()).io("hash", name)?;
+        if file.metadata().io("hash", name)?.is_dir() {
+            return Err(Error::new(Kind::IsDirectory, "hash", name()));
+        }
+        let (id, bytes, blocks) = self.volume.content_id(&mut file)?;
+        Ok(ContentId { path: path.clone(), id: hex(&id), bytes, blocks })
     }
 
-    fn collect(&self, _dry_run: bool, _report: Report<'_>) -> Result<GcReport> {
-        Err(Error::new(Kind::Unsupported, "collect garbage", self.volume.id().to_string()))
+    fn collect(&self, dry_run: bool, report: Report<'_>) -> Result<GcReport> {
+        let done = self.volume.collect(dry_run, &mut Self::phases(report))?;
+        Ok(GcReport {
+            volume: String::new(),
+            dry_run,
+            kept_blocks: done.kept_blocks,
+            kept_bytes: done.kept_bytes,
+            freed_blocks: done.freed_blocks,
+            freed_bytes: done.freed_bytes,
+        })
     }
 
-    fn verify(&self, _repair: bool, _read_data: bool, _report: Report<'_>) -> Result<FsckReport> {
-        Err(Error::new(Kind::Unsupported, "verify", self.volume.id().to_string()))
+    fn verify(&self, repair: bool, read_data: bool, report: Report<'_>) -> Result<FsckReport> {
+        let found = self.volume.verify(repair, read_data, &mut Self::phases(report))?;
+        let damage = |hit: Hit| Damage { path: RawPath::new(hit.path), block: hit.block, reason: hit.reason };
+        let unrepairable = found.unrepairable.into_iter().map(damage).collect();
+        Ok(FsckReport { checked: found.checked, bad: found.bad, repaired: found.repaired, unrepairable })
     }
 
     fn close(&self) -> Result<()> {
         self.volume.close()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|d| char::from_digit(d.into(), 16)).collect()
 }

@@ -43,7 +43,8 @@ pub async fn serve(listener: UnixListener, service: Arc<Service>) {
         let service = Arc::clone(&service);
         tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            if let Err(error) = stream.into_std().io("take a command", String::new).and_then(|s| converse(s, &service)) {
+            if let Err(error) = stream.into_std().io("take a command", String::new).and_then(|s| converse(s, &service))
+            {
                 tracing::debug!(error = %error.chain(), "a command was cut short");
             }
         });
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(old.kind, Kind::Unsupported);
         assert_eq!(understand(b"nonsense").unwrap_err().kind, Kind::Invalid);
         assert_eq!(understand(br#"{"protocol":1,"request":{"do":"conquer"}}"#).unwrap_err().kind, Kind::Invalid);
-        assert_eq!(understand(br#"{"protocol":1,"request":{"do":"status"}}"#).unwrap(), Request::Status);
+        assert_eq!(understand(br#"{"protocol":1,"request":{"do":"volume-list"}}"#).unwrap(), Request::VolumeList);
     }
 
     #[test]

@@ -35,7 +35,13 @@ pub struct Service {
 impl Service {
     /// Take the home, for as long as this lives. `purpose` is what others are told; `log` is where to log
     /// instead of stderr; `make` also makes what is not there yet.
-    pub(super) fn open(home: Home, purpose: &str, log: Option<&Path>, keys: &PassphraseSource, make: bool) -> Result<Self> {
+    pub(super) fn open(
+        home: Home,
+        purpose: &str,
+        log: Option<&Path>,
+        keys: &PassphraseSource,
+        make: bool,
+    ) -> Result<Self> {
         if make {
             home.create()?;
         } else if !home.root().is_dir() {

@@ -22,7 +22,8 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        let table = [("0", 0), ("4096", 4096), ("1k", 1024), (" 256 MiB ", 256 << 20), ("2GB", 2 << 30), ("1TiB", 1 << 40)];
+        let table =
+            [("0", 0), ("4096", 4096), ("1k", 1024), (" 256 MiB ", 256 << 20), ("2GB", 2 << 30), ("1TiB", 1 << 40)];
         for (text, bytes) in table {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::config::Config;
@@ -66,7 +67,9 @@ impl Volumes {
     pub fn find(&self, name: &str) -> Result<Known> {
         let known = self.list()?;
         let by_id = VolumeId::from_hex(name);
-        if let Some(found) = known.iter().find(|k| k.name == name).or_else(|| known.iter().find(|k| Some(k.id) == by_id)) {
+        if let Some(found) =
+            known.iter().find(|k| k.name == name).or_else(|| known.iter().find(|k| Some(k.id) == by_id))
+        {
             return Ok(found.clone());
         }
         let names: Vec<_> = known.iter().map(|k| k.name.as_str()).collect();
@@ -75,7 +78,8 @@ impl Volumes {
         } else {
             format!("The volumes here are: {}. Make another with `lovage volume create {name}`.", names.join(", "))
         };
-        Err(Error::new(Kind::NotFound, "find the volume", name).with_source(Advice::new("there is no such volume here", next)))
+        Err(Error::new(Kind::NotFound, "find the volume", name)
+            .with_source(Advice::new("there is no such volume here", next)))
     }
 
     /// The volume of that name, or every volume.
@@ -104,18 +108,25 @@ impl Volumes {
             }
         }
         let secrets = opening::new_volume(&keystore.device, dedup, chunking)?;
-        let id = secrets.id;
-        let dir = self.home.volume(id);
-        fs::create_dir_all(&dir).io("create the volume", || dir.display().to_string())?;
-        replace_file(&dir.join("name"), name.as_bytes())?;
-        keystore.volumes.push(secrets);
-        if let Err(e) = keystore.save() {
-            keystore.volumes.pop();
-            // Nothing was written under these keys; what is left of the directory harms nobody.
+        let known = Known { name: name.to_owned(), id: secrets.id };
+        let dir = self.home.volume(known.id);
+        // The keys come last: once they are known, the volume is whole, and an empty log means a loss.
+        let made = self.make_files(&dir, name, &keystore, &secrets).and_then(|()| {
+            keystore.volumes.push(secrets);
+            keystore.save().inspect_err(|_| drop(keystore.volumes.pop()))
+        });
+        if let Err(e) = made {
+            // Nobody has the keys to what is left of the directory.
             let _ = fs::remove_dir_all(&dir);
-            return Err(e);
+            return Err(unusable(&known, e));
         }
-        Ok(Known { name: name.to_owned(), id })
+        Ok(known)
+    }
+
+    fn make_files(&self, dir: &Path, name: &str, keystore: &Keystore, secrets: &VolumeSecrets) -> Result<()> {
+        fs::create_dir_all(dir).io("create the volume", || dir.display().to_string())?;
+        replace_file(&dir.join("name"), name.as_bytes())?;
+        opening::make(dir, &keystore.device, secrets, &self.config)
     }
 
     /// The volume `id`, opened if it is not open yet.

@@ -24,6 +24,8 @@ const BATCH: usize = 4096;
 pub struct Collected {
     /// Blocks that are reachable.
     pub kept_blocks: u64,
+    /// Bytes of what stays.
+    pub kept_bytes: u64,
     /// Blocks that are not, and the bytes they took.
     pub freed_blocks: u64,
     /// See `freed_blocks`.
@@ -109,6 +111,8 @@ impl Volume {
             if marks.is_garbage(&bid) {
                 dead.push(bid);
                 done.freed_bytes += u64::from(len);
+            } else {
+                done.kept_bytes += u64::from(len);
             }
         })?;
         done.freed_blocks = dead.len() as u64;

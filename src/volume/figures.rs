@@ -15,6 +15,8 @@ use crate::seal::Ref;
 pub struct Figures {
     /// Nodes, the root included.
     pub nodes: u64,
+    /// Files as last sealed, every name of a file counted.
+    pub files: u64,
     /// Sum of file sizes as last sealed, in bytes.
     pub bytes: u64,
     /// What the log occupies on this disk, in bytes.
@@ -43,6 +45,7 @@ impl Volume {
         let ns = self.ns.lock();
         Figures {
             nodes,
+            files: ns.roots.totals.rfiles,
             bytes: ns.roots.totals.rbytes,
             local_bytes,
             dirty_bytes,

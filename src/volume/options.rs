@@ -65,6 +65,9 @@ pub struct Setup<'a> {
     pub device: &'a DeviceRoot,
     /// The volume's keys and genesis.
     pub secrets: &'a VolumeSecrets,
+    /// Make the volume if there is none. Off: an empty log is [`Kind::Corrupt`](crate::base::Kind::Corrupt),
+    /// since what was there is gone.
+    pub make: bool,
     /// Owner of the root directory of a new volume: user and group.
     pub owner: (u32, u32),
     /// Memory and behaviour.
@@ -82,6 +85,7 @@ impl<'a> Setup<'a> {
             dir,
             device,
             secrets,
+            make: true,
             owner,
             options: Options::default(),
             clock: Arc::new(System),

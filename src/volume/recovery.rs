@@ -66,6 +66,11 @@ impl Volume {
             replayed: recovery.journal.len(),
             damaged: recovery.quarantined.iter().map(|finding| format!("{finding:?}")).collect(),
         };
+        if opened.created && !setup.make {
+            let damage = opened.damaged.join(", ");
+            let why = if damage.is_empty() { "its log is empty".to_owned() } else { damage };
+            return Err(Error::new(Kind::Corrupt, "open volume", setup.dir.display().to_string()).with_source(why));
+        }
         let volume = Self::empty(&setup, &genesis, log, index)?;
         let checkpoint = match &recovery.checkpoint {
             Some(sealed) => Some(volume.open_checkpoint(sealed)?),

@@ -27,7 +27,7 @@ pub struct Envelope {
 #[serde(tag = "do", rename_all = "kebab-case")]
 #[allow(missing_docs)] // the fields are the arguments of the commands of the same names
 pub enum Request {
-    Status,
+    Status { exact: bool },
     Mount { volume: String, dir: RawPath, read_only: bool, allow_other: bool },
     Unmount { dir: RawPath },
     VolumeCreate { name: String, dedup: Dedup, chunking: Chunking },
@@ -139,6 +139,8 @@ pub struct VolumeStatus {
     pub bytes: u64,
     pub local_bytes: u64,
     pub dirty_bytes: u64,
+    /// What a collection would free, about.
+    pub garbage_bytes: u64,
     pub root: String,
     pub vector: BTreeMap<String, u64>,
     pub conflicts: u64,
@@ -253,8 +255,6 @@ pub struct BlockStat {
     pub id: String,
     pub offset: u64,
     pub bytes: u64,
-    /// Stored size, `None` when it is not here.
-    pub stored_bytes: Option<u64>,
     pub local: bool,
 }
 
@@ -299,6 +299,15 @@ pub struct ContentId {
     pub blocks: u64,
 }
 
+/// One line of `bench`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Figure {
+    pub name: String,
+    pub value: f64,
+    pub unit: String,
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -327,7 +336,8 @@ mod tests {
 
     #[test]
     fn an_answer_with_fields_from_the_future_is_still_read() {
-        let text = r#"{"volume":"v","dry_run":false,"kept_blocks":1,"kept_bytes":2,"freed_blocks":3,"freed_bytes":4,"new":5}"#;
+        let text =
+            r#"{"volume":"v","dry_run":false,"kept_blocks":1,"kept_bytes":2,"freed_blocks":3,"freed_bytes":4,"new":5}"#;
         assert_eq!(serde_json::from_str::<GcReport>(text).unwrap().freed_bytes, 4);
     }
 }

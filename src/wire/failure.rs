@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn an_error_chain_becomes_what_why_and_next() {
-        let error = Error::new(Kind::Busy, "open the home", "/h").with_source(Advice::new("process 7 holds it", "Stop it."));
+        let error =
+            Error::new(Kind::Busy, "open the home", "/h").with_source(Advice::new("process 7 holds it", "Stop it."));
         let failure = Failure::from(error);
         assert_eq!(failure.to_string(), "cannot open the home (/h): process 7 holds it\n  Stop it.");
         assert_eq!(failure.exit_code(), 1);
@@ -200,7 +201,8 @@ mod tests {
     #[test]
     fn exit_codes_are_the_documented_ones() {
         let code = |kind| Failure::new(kind, "x", "", "").exit_code();
-        let table = [(Kind::Io, 1), (Kind::Invalid, 2), (Kind::NotFound, 3), (Kind::Unreachable, 5), (Kind::Corrupt, 6)];
+        let table =
+            [(Kind::Io, 1), (Kind::Invalid, 2), (Kind::NotFound, 3), (Kind::Unreachable, 5), (Kind::Corrupt, 6)];
         for (kind, expected) in table {
             assert_eq!(code(kind), expected);
         }

@@ -29,7 +29,8 @@ fn every_setting_is_read_in_sections_dotted_and_inline() {
         dirty_max: Some(8 << 20),
         cache_max: Some(1 << 30),
     };
-    let sections = "profile = \"low-mem\"\n[log]\nlevel = \"debug\"\n[dirty]\nmax = \"8MiB\"\n[cache]\nmax = 1073741824\n";
+    let sections =
+        "profile = \"low-mem\"\n[log]\nlevel = \"debug\"\n[dirty]\nmax = \"8MiB\"\n[cache]\nmax = 1073741824\n";
     let dotted = "profile = \"low-mem\"\nlog.level = \"debug\"\ndirty.max = \"8 MiB\"\ncache.max = \"1GiB\"\n";
     let inline = "profile = \"low-mem\"\nlog = {level = \"debug\"}\ndirty = {max = \"8m\"}\ncache = { max = \"1g\" }\n";
     for text in [sections, dotted, inline] {

@@ -9,7 +9,7 @@ use crate::wire::control::Status;
 /// Prometheus text exposition of the daemon's figures.
 pub fn run(service: &Service) -> Result<String> {
     let memory = resident_bytes().unwrap_or(0);
-    Ok(render(&super::status::run(service)?, memory))
+    Ok(render(&super::status::run(service, false)?, memory))
 }
 
 fn render(status: &Status, memory: u64) -> String {

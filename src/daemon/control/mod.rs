@@ -40,7 +40,7 @@ pub trait Sink {
 /// Answer one request.
 pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> std::result::Result<Value, Failure> {
     Ok(match request {
-        Request::Status => document(&status::run(service)?)?,
+        Request::Status { exact } => document(&status::run(service, exact)?)?,
         Request::Mount { volume, dir, read_only, allow_other } => {
             document(&mount::run(service, volume, &dir, read_only, allow_other)?)?
         }

@@ -6,8 +6,9 @@ use crate::base::Result;
 use crate::wire::control::{DaemonStatus, Status, VolumeStatus};
 
 /// The whole document of `status --json`.
-pub fn run(service: &Service) -> Result<Status> {
-    let volumes = super::volume_list::run(service)?;
+pub fn run(service: &Service, exact: bool) -> Result<Status> {
+    let known = service.volumes.list()?;
+    let volumes = known.into_iter().map(|known| volume(service, known, exact)).collect::<Result<_>>()?;
     Ok(Status { daemon: daemon(service), volumes, peers: Vec::new(), stores: Vec::new() })
 }
 
@@ -24,8 +25,8 @@ fn daemon(service: &Service) -> DaemonStatus {
     }
 }
 
-/// One volume; counts are zero while it is closed.
-pub fn volume(service: &Service, known: Known) -> Result<VolumeStatus> {
+/// One volume; counts are zero while it is closed, and lag by some seconds unless `exact`.
+pub fn volume(service: &Service, known: Known, exact: bool) -> Result<VolumeStatus> {
     let open = service.volumes.if_open(known.id);
     let mut status = VolumeStatus {
         mounts: service.mounts.points(known.id).into_iter().map(Into::into).collect(),
@@ -36,7 +37,7 @@ pub fn volume(service: &Service, known: Known) -> Result<VolumeStatus> {
         ..VolumeStatus::default()
     };
     if let Some(open) = open {
-        open.figures(&mut status)?;
+        open.figures(exact, &mut status)?;
     }
     Ok(status)
 }
