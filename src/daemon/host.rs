@@ -15,7 +15,7 @@ use super::home::Home;
 use super::keys::PassphraseSource;
 use super::mounts::MountOptions;
 use super::service::Service;
-use super::{harden, server, socket};
+use super::{harden, memory, server, socket};
 use crate::base::{Context, Error, Kind, Result};
 
 /// What to host, and how.
@@ -62,6 +62,7 @@ struct Hosted {
 
 fn start(options: HostOptions) -> Result<(Hosted, Value)> {
     harden::no_core_dumps()?;
+    memory::prepare();
     let log = options.log_to_file.then(|| options.home.log());
     let service = Arc::new(Service::open(options.home, options.purpose, log.as_deref(), &options.keys, true)?);
     let runtime = Builder::new_current_thread().enable_all().build().io("start the runtime", String::new)?;

@@ -16,6 +16,7 @@ mod keys;
 mod lock;
 mod logging;
 mod measure;
+mod memory;
 mod mounts;
 mod opening;
 mod place;

@@ -72,6 +72,9 @@ impl Mounts {
         let how = fuse::MountOptions {
             read_only: options.read_only,
             allow_other: options.allow_other,
+            acl: true,
+            // A full disk is told of by the write itself, other late failures by fsync (docs/semantics.md).
+            tell_closes: false,
             ..fuse::MountOptions::default()
         };
         let mounted = Arc::new(fuse::mount(volume.files(), &options.dir, &how).map_err(|e| explain(&options.dir, e))?);

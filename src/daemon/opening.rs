@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::config::{Config, Profile};
+use super::memory;
 use super::hosted::{Hosted, Report};
 use crate::base::port::{Clock, Entropy, System};
 use crate::base::{Context, DeviceId, Error, Kind, NodeId, Result};
+use crate::fuse::KernelClock;
 use crate::seal::genesis::{self, Genesis};
 use crate::seal::{DeviceRoot, EpochSecret, Ref, VolumeSecrets};
 use crate::volume::api::Ino;
@@ -58,7 +60,9 @@ fn start(
     make: bool,
 ) -> Result<Arc<dyn Hosted>> {
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let setup = Setup { make, options: options(config), ..Setup::new(dir.to_owned(), device, secrets, owner) };
+    let clock = Arc::new(KernelClock); // file times must agree with those the kernel sets
+    let setup =
+        Setup { make, options: options(config), clock, ..Setup::new(dir.to_owned(), device, secrets, owner) };
     let (volume, found) = Volume::open(setup)?;
     let id = volume.id();
     if found.unclean && !found.created {
@@ -77,6 +81,7 @@ fn options(config: &Config) -> Options {
     };
     options.dirty_max = config.dirty_max.unwrap_or(options.dirty_max);
     options.cache = config.cache_max.unwrap_or(options.cache);
+    options.trim = Some(memory::trim);
     options
 }
 

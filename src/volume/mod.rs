@@ -19,6 +19,7 @@ mod namespace;
 mod ops;
 mod options;
 mod recovery;
+mod room;
 mod row;
 mod sealing;
 mod stat;
@@ -81,6 +82,7 @@ pub struct Volume {
     /// Files with live content, by number.
     unsettled: Mutex<HashMap<Ino, Arc<Inode>, Spread>>,
     gauge: Gauge,
+    room: room::Room,
     listings: Listings,
     work: Arc<Work>,
     bell: Arc<Bell>,
@@ -140,6 +142,9 @@ impl Volume {
         self.bell.close();
         self.work.close();
         self.threads.join();
+        if let Err(error) = self.blocks.flush_index() {
+            tracing::warn!("the dedup index was not saved; it will be learnt again: {}", error.chain());
+        }
         synced.and_then(|()| self.blocks.log().close())
     }
 }

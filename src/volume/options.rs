@@ -7,7 +7,7 @@ use crate::base::port::{Clock, Entropy, System};
 use crate::seal::{DeviceRoot, VolumeSecrets};
 
 /// Memory and behaviour. All sizes in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Unwritten file content; writers wait beyond it.
     pub dirty_max: u64,
@@ -25,6 +25,8 @@ pub struct Options {
     pub compress: bool,
     /// Refuse every change.
     pub read_only: bool,
+    /// Called when the volume comes to rest and has dropped its caches: hand freed memory to the system.
+    pub trim: Option<fn()>,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             workers: 2,
             compress: true,
             read_only: false,
+            trim: None,
         }
     }
 }

@@ -71,7 +71,7 @@ impl Volume {
             let why = if damage.is_empty() { "its log is empty".to_owned() } else { damage };
             return Err(Error::new(Kind::Corrupt, "open volume", setup.dir.display().to_string()).with_source(why));
         }
-        let volume = Self::empty(&setup, &genesis, log, index)?;
+        let volume = Self::empty(&setup, &genesis, log, index, recovery.unclean)?;
         let checkpoint = match &recovery.checkpoint {
             Some(sealed) => Some(volume.open_checkpoint(sealed)?),
             None => None,
@@ -90,7 +90,7 @@ impl Volume {
     }
 
     /// A volume without content.
-    fn empty(setup: &Setup<'_>, genesis: &Genesis, log: Arc<Log>, index: Option<&Path>) -> Result<Self> {
+    fn empty(setup: &Setup<'_>, genesis: &Genesis, log: Arc<Log>, index: Option<&Path>, doubt: bool) -> Result<Self> {
         let Options { dirty_max, cache, tree_cache, residents, compress, .. } = setup.options;
         let secrets = setup.secrets;
         let sealer = Arc::new(secrets.sealer()?);
@@ -105,7 +105,9 @@ impl Volume {
         };
         let dedup = genesis.dedup == genesis::Dedup::On;
         let options = cas::Options { compress, dedup, cache_bytes: cache };
-        let blocks = Arc::new(Blocks::new(log, sealer.clone(), index, options).with_entropy(setup.entropy.clone()));
+        let blocks = Arc::new(
+            Blocks::new(log, sealer.clone(), index, options).with_entropy(setup.entropy.clone()).with_doubt(doubt),
+        );
         let tree = Tree::new(Arc::new(TreeBlocks(blocks.clone())), sealer.logical_key(), tree_cache);
         let empty = tree.empty();
         let roots = Roots {
@@ -137,6 +139,7 @@ impl Volume {
             ns: Mutex::new(ns),
             unsettled: Mutex::default(),
             gauge: Gauge::new(dirty_max),
+            room: super::room::Room::default(),
             listings: super::ops::Listings::default(),
             work: Arc::new(Work::default()),
             bell: Arc::new(Bell::default()),

@@ -51,6 +51,16 @@ impl Volume {
         Ok(waiting || unsealed > 0)
     }
 
+    /// Nothing has changed for a while: give memory back.
+    pub(super) fn rest(&self) {
+        self.blocks.forget_caches();
+        self.tree.forget_cache();
+        self.ns.lock().table.sweep();
+        if let Some(trim) = &self.options.trim {
+            trim();
+        }
+    }
+
     /// Settle files that were not written to for a while. True: some are still being written.
     fn settle_still(&self) -> bool {
         let now = self.clock.now().0;

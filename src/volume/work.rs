@@ -154,32 +154,50 @@ impl Bell {
     }
 
     /// Sleep until something changed (or, with `again`, that long at most), then a little longer so that
-    /// changes gather. False: closed.
-    fn wait(&self, again: Option<Duration>, gather: Duration) -> bool {
+    /// changes gather.
+    fn wait(&self, again: Option<Duration>, gather: Duration) -> Call {
         let mut state = self.state.lock();
         while !state.rung && !state.closed {
             match again {
-                Some(limit) if self.rung.wait_for(&mut state, limit).timed_out() => return !state.closed,
+                Some(limit) if self.rung.wait_for(&mut state, limit).timed_out() => break,
                 Some(_) => {}
                 None => self.rung.wait(&mut state),
             }
+        }
+        if !state.rung && !state.closed {
+            return Call::Again;
         }
         if !state.urgent && !state.closed {
             self.rung.wait_for(&mut state, gather);
         }
         (state.rung, state.urgent) = (false, false);
-        !state.closed
+        if state.closed { Call::Closed } else { Call::Changed }
     }
 }
 
-/// Journal and seal what changed. Sleeps without a timer while nothing changes.
+/// Why the timekeeper woke up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Changed,
+    Again,
+    Closed,
+}
+
+/// Journal and seal what changed. Gives memory back after a while without changes, then sleeps without a timer.
 fn keep_time(bell: &Bell, volume: &Weak<Volume>) {
     const GATHER: Duration = Duration::from_millis(1000);
+    const REST: Duration = Duration::from_secs(30);
     let mut again = None;
-    while bell.wait(again, GATHER) {
-        let Some(volume) = volume.upgrade() else { return };
+    loop {
+        let call = bell.wait(again, GATHER);
+        let Some(volume) = volume.upgrade().filter(|_| call != Call::Closed) else { return };
+        if call == Call::Again && again == Some(REST) {
+            volume.rest();
+            again = None;
+            continue;
+        }
         again = match volume.tend() {
-            Ok(more) => more.then_some(GATHER),
+            Ok(more) => Some(if more { GATHER } else { REST }),
             Err(error) => {
                 tracing::warn!("cannot store changes: {}", error.chain());
                 Some(GATHER * 5)

@@ -23,11 +23,15 @@ impl Volume {
         if let Some(size) = change.size {
             self.truncate(&inode, size)?;
         }
-        if *change == (SetAttr { size: change.size, ctime: change.ctime, ..SetAttr::default() }) {
+        if *change == (SetAttr { size: change.size, ..SetAttr::default() }) {
             return Ok(inode.attr());
         }
         let mut ns = self.ns.lock();
-        let (_, stamp) = ns.tick(&*self.clock);
+        let (_, mut stamp) = ns.tick(&*self.clock);
+        if let Some(told) = change.ctime {
+            // The kernel kept this time under its write-back cache. Never later than now, whatever it says.
+            stamp.time = stamp.time.min(told);
+        }
         let mut inner = inode.inner.lock();
         apply(&inode, &mut inner, change, stamp)?;
         ns.touch(&inode, &mut inner);

@@ -23,6 +23,7 @@ impl Volume {
         if end > limits::MAX_FILE {
             return Err(Error::new(Kind::TooBig, "write", offset.to_string()));
         }
+        self.room.take(data.len() as u64, self.gauge.held(), &self.dir)?;
         self.make_room()?;
         let now = self.clock.now();
         self.change(&inode, |file| {
