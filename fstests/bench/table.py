@@ -26,6 +26,7 @@ FIGURES = {
     "unlink 100k": ("/s", True, [("gocryptfs", 2.0)]),
     "mount, many files": ("s", False, [(None, 1.0)]),
     "mount after kill -9": ("s", False, [(None, 3.0)]),
+    "new data stored": ("x", False, []),
     "same data twice": ("x", False, [(None, 1.02)]),
     "byte inserted at front": ("MiB", False, [(None, 1.0)]),
     "source text ratio": ("x", False, [(None, 0.45)]),

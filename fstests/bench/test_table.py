@@ -5,6 +5,7 @@ import tempfile
 import unittest
 
 import corpus
+import figures
 import table
 
 
@@ -43,6 +44,35 @@ class Verdicts(unittest.TestCase):
     def test_every_row_has_as_many_cells_as_the_head(self):
         text = table.lines(results(lovage=[700], gocryptfs=[100], ext4=[1000]), ["lovage", "gocryptfs", "ext4"])
         self.assertEqual(len({line.count("|") for line in text}), 1)
+
+
+class Reserving:
+    """A system that reserves room while it runs and gives it back when it stops."""
+
+    def __init__(self, folder):
+        self.dir = self.store = folder
+        self.start()
+
+    def start(self):
+        with open(os.path.join(self.store, "reserved"), "wb") as out:
+            out.write(b"r" * (4 << 20))
+
+    def stop(self):
+        os.remove(os.path.join(self.store, "reserved"))
+
+
+class Growth(unittest.TestCase):
+    def test_room_reserved_ahead_is_not_counted_on_either_side(self):
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            system = Reserving(folder)
+            pieces = figures.unique_pieces(2 << 20, 1)
+            grown = figures.growth(system, lambda: figures.prepared_write(os.path.join(folder, "new"), pieces))
+            self.assertAlmostEqual(grown / (2 << 20), 1.0, delta=0.02)
+
+    def test_a_value_that_cannot_be_is_an_error_and_not_a_pass(self):
+        with self.assertRaises(RuntimeError):
+            figures.plausible(0.784, "same data twice")
+        self.assertEqual(figures.plausible(1.01, "same data twice"), 1.01)
 
 
 class Content(unittest.TestCase):
