@@ -4,6 +4,20 @@
 //! a module imports only modules of a strictly lower rank (tested by `fstests/architecture.rs`).
 //! `docs/architecture.md` is the map.
 
+// Tests may be blunt: short names, casts, loops as they come.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::many_single_char_names,
+        clippy::needless_for_each,
+        clippy::cast_precision_loss,
+        clippy::float_cmp,
+        clippy::format_collect,
+        clippy::case_sensitive_file_extension_comparisons,
+        clippy::unnested_or_patterns
+    )
+)]
+
 pub mod base;
 
 pub mod causal;

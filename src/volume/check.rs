@@ -84,7 +84,7 @@ impl Check<'_> {
                         self.damaged.insert(bid);
                     }
                     other => {
-                        self.hit(format!("arena {} at {}", finding.arena, finding.offset), "", &format!("{other:?}"))
+                        self.hit(format!("arena {} at {}", finding.arena, finding.offset), "", &format!("{other:?}"));
                     }
                 }
             }

@@ -139,10 +139,10 @@ impl Volume {
             }
             ns.unjournaled.insert(inode.ino, inode.clone());
         }
-        if let Some(inode) = synced {
-            if let Some(file) = inode.inner.lock().file.as_mut() {
-                file.restate_all();
-            }
+        if let Some(inode) = synced
+            && let Some(file) = inode.inner.lock().file.as_mut()
+        {
+            file.restate_all();
         }
     }
 
@@ -177,7 +177,8 @@ impl Volume {
     /// older bytes below ones that were already acknowledged.
     fn pieces_of(&self, id: NodeId, file: &mut File) -> Result<Pieces> {
         let restate = file.restate || !file.journaled;
-        let ranges = if restate { vec![0..file.size] } else { file.fresh.clone() };
+        let whole = 0..file.size;
+        let ranges = if restate { std::slice::from_ref(&whole) } else { file.fresh.as_slice() };
         let mut list = Vec::new();
         for range in ranges {
             for (at, len, segment) in file.pieces.segments(range.start..range.end.min(file.size)) {

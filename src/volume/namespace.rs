@@ -138,6 +138,7 @@ impl Namespace {
         NodeId::born_in(parent, ten)
     }
 
+    #[allow(clippy::option_option)] // outer: changed at all; inner: what it is now
     /// What changed under `name` since the last seal: `Some(None)` means it is known not to be there.
     pub fn changed(&self, parent: NodeId, name: &[u8]) -> Option<Option<Target>> {
         let names = self.names.get(&parent)?;

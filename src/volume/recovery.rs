@@ -49,6 +49,7 @@ impl Volume {
         Self::assemble(setup, Arc::new(log), recovery, Some(&index))
     }
 
+    #[allow(clippy::needless_pass_by_value)] // consumed in meaning: a setup opens one volume, a recovery restores one
     /// Put a volume together over an open log.
     pub(super) fn assemble(
         setup: Setup<'_>,
@@ -265,12 +266,11 @@ impl Replay<'_> {
         if !keep_pieces {
             inner.file = None;
         }
-        match state {
-            Some(state) => inner.state = state,
-            None => {
-                inner.state.links.clear();
-                ns.born -= 1;
-            }
+        if let Some(state) = state {
+            inner.state = state;
+        } else {
+            inner.state.links.clear();
+            ns.born -= 1;
         }
         ns.touch(&inode, &mut inner);
         inner.journaled = inner.version;

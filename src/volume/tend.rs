@@ -75,10 +75,10 @@ impl Volume {
             let still = file.touched.is_none_or(|(_, at)| now.saturating_sub(at.0) > STILL || at.0 > now);
             let many = file.pieces.len() > MANY_PIECES * 4;
             drop(inner);
-            if still || many {
-                if let Err(error) = self.settle(&inode) {
-                    tracing::debug!("settling failed: {}", error.chain());
-                }
+            if (still || many)
+                && let Err(error) = self.settle(&inode)
+            {
+                tracing::debug!("settling failed: {}", error.chain());
             }
             left |= inode.inner.lock().file.is_some();
         }

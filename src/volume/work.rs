@@ -185,7 +185,7 @@ enum Call {
 
 /// Journal and seal what changed. Gives memory back after a while without changes, then sleeps without a timer.
 fn keep_time(bell: &Bell, volume: &Weak<Volume>) {
-    const GATHER: Duration = Duration::from_millis(1000);
+    const GATHER: Duration = Duration::from_secs(1);
     const REST: Duration = Duration::from_secs(30);
     let mut again = None;
     loop {

@@ -14,6 +14,7 @@ const MAX_FRESH: usize = 1024;
 
 /// The live content of a file: the settled content, pieces over it, and what was journaled of them.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, each with its own life
 pub(in crate::volume) struct File {
     pub base: Content,
     pub base_size: u64,

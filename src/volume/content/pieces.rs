@@ -307,7 +307,7 @@ impl Pieces {
         out
     }
 
-    fn gap<'a>(&self, range: Range<u64>, out: &mut Vec<(u64, u64, Segment<'a>)>) {
+    fn gap(&self, range: Range<u64>, out: &mut Vec<(u64, u64, Segment<'_>)>) {
         let base = range.start..range.end.min(self.base_end);
         if !base.is_empty() {
             out.push((base.start, base.end - base.start, Segment::Base));

@@ -83,10 +83,10 @@ impl Volume {
     }
 
     fn build(&self, plan: &Plan) -> Result<Content> {
-        if let [Item::Bytes(data)] = plan.items.as_slice() {
-            if data.len() <= limits::MAX_INLINE {
-                return Content::inline(data);
-            }
+        if let [Item::Bytes(data)] = plan.items.as_slice()
+            && data.len() <= limits::MAX_INLINE
+        {
+            return Content::inline(data);
         }
         let mut feed = Feed { to: Assembler::new(&self.blocks, &self.chunker), held: None };
         for item in &plan.items {

@@ -60,11 +60,12 @@ impl Volume {
         let mut inner = inode.inner.lock();
         let Some(file) = inner.file.as_mut() else { return };
         let Some(piece) = file.pieces.at(offset) else { return };
-        if let Source::Sealing { id: now, cut, .. } = piece.source {
-            if now == id && piece.len == u64::from(block.len) {
-                file.pieces.resolve(offset, Source::Block { block, skip: 0, cut });
-                self.gauge.add(file.held_change());
-            }
+        if let Source::Sealing { id: now, cut, .. } = piece.source
+            && now == id
+            && piece.len == u64::from(block.len)
+        {
+            file.pieces.resolve(offset, Source::Block { block, skip: 0, cut });
+            self.gauge.add(file.held_change());
         }
     }
 }

@@ -79,10 +79,10 @@ impl Volume {
         let (run, base, base_size, base_end) = {
             let inner = inode.inner.lock();
             let Some(file) = &inner.file else { return Ok(None) };
-            if let Some(at) = file.frontier.or((file.base_size == 0).then_some(0)) {
-                if waiting(file, at) >= self.chunker.longest(at) as u64 {
-                    return Ok(Some(at));
-                }
+            if let Some(at) = file.frontier.or((file.base_size == 0).then_some(0))
+                && waiting(file, at) >= self.chunker.longest(at) as u64
+            {
+                return Ok(Some(at));
             }
             let Some(run) = file.pieces.iter().find(|(at, p)| is_waiting(p) && waiting(file, *at) >= BEGIN / 2) else {
                 return Ok(None);

@@ -78,12 +78,11 @@ impl Volume {
             let (base, below) = self.base_pieces(source, at..at + len)?;
             let inner = source.inner.lock();
             let scratch;
-            let file = match &inner.file {
-                Some(file) => file,
-                None => {
-                    scratch = File::of(&inner.state)?;
-                    &scratch
-                }
+            let file = if let Some(file) = &inner.file {
+                file
+            } else {
+                scratch = File::of(&inner.state)?;
+                &scratch
             };
             if file.base == base {
                 let all = below.under(&file.pieces);

@@ -66,7 +66,7 @@ impl Positions {
             self.recent.pop_front();
         }
         self.recent.push_back((cookie, name.clone()));
-        if cookie % MARK == 0 {
+        if cookie.is_multiple_of(MARK) {
             self.marks.insert(cookie, name.clone());
         }
     }
@@ -113,7 +113,7 @@ impl Volume {
                 if at <= cookie {
                     continue;
                 }
-                if !self.offer(&listing, at, name, target, row, plus, fill)? {
+                if !self.offer(&listing, at, &name, target, row.as_ref(), plus, fill)? {
                     return Ok(());
                 }
             }
@@ -138,14 +138,14 @@ impl Volume {
         &self,
         listing: &Listing,
         cookie: u64,
-        name: Name,
+        name: &Name,
         target: Target,
-        row: Option<Row>,
+        row: Option<&Row>,
         plus: bool,
         fill: Filler<'_>,
     ) -> Result<bool> {
         let ino = if plus { self.ns.lock().table.reference(target.id) } else { self.ns.lock().table.number(target.id) };
-        let attr = if plus { Some(self.attr_of(ino, row.as_ref())) } else { None };
+        let attr = if plus { Some(self.attr_of(ino, row)) } else { None };
         let attr = match attr.transpose() {
             Ok(attr) => attr,
             // Removed between listing and looking: not an entry any more.
@@ -158,7 +158,7 @@ impl Volume {
         let entry = DirEntry { ino, kind: file_kind(target.kind).0, name: EntryName::Child(name.clone()), cookie };
         let taken = fill(entry, attr);
         if taken {
-            listing.positions.lock().note(cookie, &name);
+            listing.positions.lock().note(cookie, name);
         } else if plus {
             self.ns.lock().table.forget(ino, 1);
         }

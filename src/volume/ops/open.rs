@@ -20,11 +20,12 @@ impl Volume {
             return Err(Error::new(Kind::IsDirectory, "open file", ""));
         }
         inode.inner.lock().opens += 1;
-        if truncate && inode.kind == NodeKind::File {
-            if let Err(error) = self.resize(&inode, 0) {
-                self.close_file(&inode);
-                return Err(error);
-            }
+        if truncate
+            && inode.kind == NodeKind::File
+            && let Err(error) = self.resize(&inode, 0)
+        {
+            self.close_file(&inode);
+            return Err(error);
         }
         Ok(Fh(ino))
     }

@@ -87,12 +87,11 @@ impl Volume {
         let (size, base, base_size, parts) = {
             let inner = inode.inner.lock();
             let scratch;
-            let file = match &inner.file {
-                Some(file) => file,
-                None => {
-                    scratch = File::of(&inner.state)?;
-                    &scratch
-                }
+            let file = if let Some(file) = &inner.file {
+                file
+            } else {
+                scratch = File::of(&inner.state)?;
+                &scratch
             };
             let parts: Vec<_> = file
                 .pieces

@@ -66,12 +66,12 @@ impl Volume {
             if inner.opens == 0 {
                 self.discard_content(&mut inner);
             }
-            if inode.id != NodeId::ROOT && inode.is_dir() {
-                if let Some(names) = ns.names.get(&inode.id) {
-                    if names.map.is_empty() {
-                        ns.names.remove(&inode.id);
-                    }
-                }
+            if inode.id != NodeId::ROOT
+                && inode.is_dir()
+                && let Some(names) = ns.names.get(&inode.id)
+                && names.map.is_empty()
+            {
+                ns.names.remove(&inode.id);
             }
         }
     }
