@@ -215,7 +215,9 @@ proptest! {
                     Op::Delete(n) => {
                         let victims: Vec<Bid> = model.keys().skip(usize::from(*n)).take(2).copied().collect();
                         wait(kv.delete(&victims)).unwrap();
-                        victims.iter().for_each(|id| drop(model.remove(id)));
+                        for id in &victims {
+                            model.remove(id);
+                        }
                     }
                     Op::List(limit) => {
                         let expected: Vec<Bid> = model.keys().take(usize::from(*limit)).copied().collect();

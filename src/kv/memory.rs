@@ -42,7 +42,9 @@ impl Kv for MemoryKv {
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
         Box::pin(async move {
             let mut blocks = self.blocks.lock();
-            ids.iter().for_each(|id| drop(blocks.remove(id)));
+            for id in ids {
+                blocks.remove(id);
+            }
             Ok(())
         })
     }

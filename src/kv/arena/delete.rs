@@ -66,7 +66,9 @@ impl Log {
             // Again while there is something: a disk error meanwhile moves records.
             for _ in 0..ATTEMPTS {
                 let mut dead = Vec::new();
-                batch.iter().for_each(|id| self.copies(id, &mut dead));
+                for id in batch {
+                    self.copies(id, &mut dead);
+                }
                 if dead.is_empty() {
                     break;
                 }

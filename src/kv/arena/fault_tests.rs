@@ -1,5 +1,5 @@
 //! Named faults: failed syncs, full disks, damage in the middle, lost indexes, doubtful copies.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation, clippy::case_sensitive_file_extension_comparisons, clippy::format_collect)]
 
 use std::sync::Arc;
 
@@ -216,7 +216,9 @@ fn all_returns_after_the_indexes_and_the_locator_are_lost() {
     let disk = SimDisk::default();
     let (log, _) = open(&disk);
     let payloads: Vec<Vec<u8>> = (0..600).map(|n| block(n, 1000)).collect();
-    payloads.iter().for_each(|p| assert!(put(&log, p).is_ok()));
+    for p in &payloads {
+        put(&log, p).unwrap();
+    }
     log.checkpoint(b"early").unwrap();
     let victims: Vec<Bid> = payloads.iter().step_by(3).map(|p| id(p)).collect();
     log.delete(&victims).unwrap();
@@ -280,7 +282,9 @@ fn sparse_arenas_are_rewritten_and_removed() {
     let disk = SimDisk::default();
     let (log, _) = open(&disk);
     let payloads: Vec<Vec<u8>> = (0..600).map(|n| block(n, 1000)).collect();
-    payloads.iter().for_each(|p| assert!(put(&log, p).is_ok()));
+    for p in &payloads {
+        put(&log, p).unwrap();
+    }
     let before = log.stat();
     let (kept, dead): (Vec<_>, Vec<_>) = payloads.iter().enumerate().partition(|(n, _)| n % 10 == 0);
     log.delete(&dead.iter().map(|(_, p)| id(p)).collect::<Vec<_>>()).unwrap();

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_block_takes_eight_and_a_half_bytes_and_its_id() {
         let bytes = encode(1, [0; 8], 9, &blocks(8000));
-        assert_eq!((bytes.len() - HEADER - 4) as f64 / 8000.0, 40.5);
+        assert_eq!((bytes.len() - HEADER - 4) * 2, 8000 * 81);
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Lsn {
     pub const ZERO: Self = Self(0);
 
     fn new(arena: u32, offset: u64) -> Self {
-        Self(u64::from(arena) << 32 | (offset / record::ALIGN & 0xffff_ffff))
+        Self((u64::from(arena) << 32) | ((offset / record::ALIGN) & 0xffff_ffff))
     }
 
     fn arena(self) -> u32 {

@@ -4,6 +4,8 @@
 //! 512-byte sectors of everything else, a prefix of each file's length changes and of the directory's
 //! changes. A failed sync drops what it should have written for good, as Linux does.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The log on a real directory: what a caller relies on.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 use std::sync::Arc;
 
