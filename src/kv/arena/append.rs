@@ -180,7 +180,10 @@ impl Log {
             Some(arena) => Arc::clone(arena),
             None => self.start_arena(appender)?,
         };
-        let fits_reserve = |a: &Appender, arena: &Arena| space == Space::Reserve && arena.end() + size <= a.allocated;
+        // Only while no newer arena may have come to count.
+        let fits_reserve = |a: &Appender, arena: &Arena| {
+            space == Space::Reserve && a.active.is_some() && arena.end() + size <= a.allocated
+        };
         if arena.end() + size > self.options.arena_size && arena.end() > FIRST {
             match self.roll(appender, &arena) {
                 Ok(next) => arena = next,

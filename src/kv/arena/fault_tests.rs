@@ -278,6 +278,18 @@ fn a_full_disk_says_full_keeps_everything_and_deleting_works() {
 }
 
 #[test]
+fn a_block_deleted_right_after_it_was_put_is_not_taken_for_a_torn_tail() {
+    let disk = SimDisk::default();
+    let (log, _) = open(&disk);
+    put(&log, &block(1, 20_000)).unwrap();
+    log.append_journal(b"entry").unwrap();
+    assert!(log.delete(&[id(&block(1, 20_000))]).unwrap() > 0);
+    let (log, recovery) = open(&hard_crash(&disk));
+    assert_eq!(recovery.journal, [b"entry".to_vec()]);
+    assert!(recovery.quarantined.is_empty() && !log.contains(&id(&block(1, 20_000))));
+}
+
+#[test]
 fn sparse_arenas_are_rewritten_and_removed() {
     let disk = SimDisk::default();
     let (log, _) = open(&disk);

@@ -250,14 +250,14 @@ impl Pass<'_> {
                 },
                 Step::Damaged { offset, header } => {
                     let next = scanner.position();
-                    if self.is_torn(&mut scanner, offset, next)? {
+                    if self.is_torn(&mut scanner, offset, next, true)? {
                         self.arena.set_end(offset);
                         return Ok(());
                     }
                     replay.damaged(self.arena, offset, header.kind, header.id);
                 }
                 Step::Broken { offset } => {
-                    if self.is_torn(&mut scanner, offset, offset + 8)? {
+                    if self.is_torn(&mut scanner, offset, offset + 8, false)? {
                         self.arena.set_end(offset);
                         return Ok(());
                     }
@@ -269,11 +269,15 @@ impl Pass<'_> {
     }
 
     /// Whether bad bytes at `offset` are the end of the log. Leaves the scanner behind them if not.
-    fn is_torn(&self, scanner: &mut Scanner<'_>, offset: u64, next: u64) -> Result<bool> {
+    /// `header`: the record's header is good, as it stays when its payload is punched out.
+    fn is_torn(&self, scanner: &mut Scanner<'_>, offset: u64, next: u64, header: bool) -> Result<bool> {
         if offset < self.acknowledged {
             return Ok(false);
         }
-        let durable = scanner.was_durable(offset, next).io("scan arena", || self.arena.name())?;
+        let number = self.arena.header.number;
+        let named = |payload: &[u8]| tombstones(payload).filter(|t| t.arena == number).map(|t| t.place.offset).collect();
+        let deleted: Option<&dyn Fn(&[u8]) -> Vec<u64>> = if header { Some(&named) } else { None };
+        let durable = scanner.was_durable(offset, next, deleted).io("scan arena", || self.arena.name())?;
         scanner.seek(next);
         Ok(!durable)
     }

@@ -3,6 +3,7 @@
 //! Must never stop the process on any content, and never report a record whose checksums fail as
 //! intact.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::disk::DiskFile;
@@ -101,16 +102,34 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Whether some record at or behind `from` was written when `bad` was already durable: then the
-    /// damage at `bad` hit acknowledged data and is not a torn tail.
-    pub fn was_durable(&mut self, bad: u64, from: u64) -> io::Result<bool> {
-        let mut next = self.resync(from)?;
-        while let Some(at) = next {
-            let Some(header) = self.header_at(at)? else { return Ok(false) };
+    /// Whether a record behind the bad one at `bad` shows that it is no torn tail.
+    ///
+    /// Either some record from `next` on was written when `bad` was already durable. Or the bad
+    /// record's pages were given back after its deletion: `deleted` names the offsets a tombstone's
+    /// payload lists, and from `bad` up to the tombstones everything is intact or named by them. (A
+    /// tombstone behind a torn record proves nothing: it would be cut itself.)
+    pub fn was_durable(&mut self, bad: u64, next: u64, deleted: Option<&dyn Fn(&[u8]) -> Vec<u64>>) -> io::Result<bool> {
+        let mut unexplained = BTreeSet::from([bad]);
+        let mut deleted = deleted;
+        let mut expected = next;
+        while let Some(at) = self.resync(expected)? {
+            let Some(header) = self.header_at(at)? else { break };
             if u64::from(header.durable) * ALIGN > bad {
                 return Ok(true);
             }
-            next = self.resync(at + header.size())?;
+            deleted = deleted.filter(|_| at == expected);
+            if let Some(deleted) = deleted {
+                if !self.load_payload(at, &header)? {
+                    unexplained.insert(at);
+                } else if header.kind == Type::Tombstone {
+                    let named = deleted(&self.payload);
+                    unexplained.retain(|offset| !named.contains(offset));
+                }
+                if unexplained.is_empty() {
+                    return Ok(true);
+                }
+            }
+            expected = at + header.size();
         }
         Ok(false)
     }

@@ -81,6 +81,16 @@ impl Run {
             let code = [libc::EIO, libc::ENOSPC][self.dice.below(2) as usize];
             self.disk.fail_call(self.dice.below(6), code);
         }
+        if self.dice.one_in(25) {
+            // The power goes in the middle of the next operation.
+            self.disk.power_off_after(self.dice.below(12));
+            self.operate();
+            self.crash();
+        }
+        self.operate();
+    }
+
+    fn operate(&mut self) {
         match self.dice.below(20) {
             0..=7 => self.put(),
             8..=11 => self.journal(),
@@ -89,7 +99,6 @@ impl Run {
             16 => self.delete(),
             17 => drop(self.log.compact()),
             18 => self.check_reads(),
-            _ if self.dice.one_in(3) => self.crash(),
             _ => {}
         }
     }
