@@ -9,7 +9,7 @@ use super::api::{Attr, Ino, ROOT_INO};
 use super::inode::Inode;
 use super::namespace::{Entry, Namespace, Roots, Target};
 use super::row::{Row, decode_state, index_key};
-use crate::base::{Error, Kind, Name, NodeId, Result};
+use crate::base::{Error, Kind, Name, NodeId, Result, limits};
 use crate::causal::{NodeKind, NodeState};
 
 impl Volume {
@@ -139,6 +139,9 @@ impl Volume {
         match name {
             b"." => return self.hold(parent),
             b".." => return self.hold(self.parent_of(parent)?),
+            long if long.len() > limits::MAX_NAME => {
+                return Err(Error::new(Kind::NameTooLong, "look up", String::from_utf8_lossy(name)));
+            }
             _ => {}
         }
         let id = self.ns.lock().table.id(parent).ok_or_else(|| Error::new(Kind::Stale, "look up", ""))?;
