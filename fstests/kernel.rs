@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fstests::model::{ModelFs, Recorder};
 use lovage::base::Kind;
 use lovage::fuse::{KernelClock, MountOptions, Mounted, Unmount, clear_stale, mount, mounts};
-use lovage::volume::api::{NewNode, ROOT_INO, SetAttr, FileKind};
+use lovage::volume::api::{FileKind, NewNode, ROOT_INO, SetAttr};
 use lovage::volume::{FileSystem, Invalidate};
 
 struct Bench {

@@ -44,3 +44,8 @@ fn exchanged_directories_swap_what_is_in_them() {
         ],
     );
 }
+
+#[test]
+fn a_change_of_owner_by_root_takes_setgid_from_an_executable_file() {
+    same("chown", &[Create { dir: 0, name: 0, mode: 0o3130 }, Chown { path: 1, uid: 0, gid: 0 }, Stat { path: 1 }]);
+}
