@@ -290,6 +290,22 @@ fn a_block_deleted_right_after_it_was_put_is_not_taken_for_a_torn_tail() {
 }
 
 #[test]
+fn an_arena_of_which_one_sector_survived_is_an_empty_arena() {
+    let disk = SimDisk::default();
+    let (log, _) = open(&disk);
+    put(&log, b"never synced").unwrap();
+    drop(log);
+    disk.open("00000001.arena").unwrap().truncate(512).unwrap();
+    let (log, recovery) = open(&disk);
+    assert!(recovery.quarantined.is_empty());
+    log.checkpoint(b"").unwrap();
+    log.compact().unwrap();
+    log.sync(put(&log, b"next").unwrap()).unwrap();
+    let (log, _) = open(&hard_crash(&disk));
+    assert_eq!(log.get(&id(b"next")).unwrap().unwrap(), b"next");
+}
+
+#[test]
 fn sparse_arenas_are_rewritten_and_removed() {
     let disk = SimDisk::default();
     let (log, _) = open(&disk);

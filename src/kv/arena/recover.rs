@@ -131,7 +131,8 @@ impl Found {
             page.truncate(n);
             match ArenaHeader::parse(&page).filter(|h| h.number == number) {
                 Some(header) => {
-                    let end = file.len().io("measure arena", || name.clone())?;
+                    // A crash can leave one sector of the first page, and the file no longer than that.
+                    let end = file.len().io("measure arena", || name.clone())?.max(FIRST);
                     found.arenas.insert(number, Arc::new(Arena::new(header, file, end)));
                 }
                 // Never came to count: its creation was cut short.
@@ -147,7 +148,7 @@ impl Found {
     fn apply_limits(&self) {
         for next in self.arenas.values() {
             if let Some(arena) = self.arenas.get(&next.header.previous) {
-                arena.set_end(arena.end().min(next.header.previous_end));
+                arena.set_end(arena.end().min(next.header.previous_end).max(FIRST));
             }
         }
     }

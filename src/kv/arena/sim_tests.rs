@@ -242,8 +242,13 @@ fn replay_one_seed() {
 }
 
 #[test]
-#[ignore = "nightly: 100 000 seeds"]
+#[ignore = "nightly: 50 000 seeds"]
 fn acknowledged_data_survives_many_power_cuts() {
     run(1_000_000..1_050_000, 200, false);
+}
+
+#[test]
+#[ignore = "nightly: 50 000 seeds"]
+fn acknowledged_data_survives_many_power_cuts_after_disk_errors() {
     run(2_000_000..2_050_000, 200, true);
 }
