@@ -19,7 +19,7 @@ use super::index::MAX_OFFSET;
 use super::locator::Locator;
 use super::log::{Arenas, Log, Options};
 use super::record::Type;
-use super::scan::{Depth, Scanner, Step};
+use super::scan::{Deleted, Depth, Scanner, Step};
 use super::table::Place;
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Bid, Context, Error, Kind, Result};
@@ -277,7 +277,7 @@ impl Pass<'_> {
         }
         let number = self.arena.header.number;
         let named = |payload: &[u8]| tombstones(payload).filter(|t| t.arena == number).map(|t| t.place.offset).collect();
-        let deleted: Option<&dyn Fn(&[u8]) -> Vec<u64>> = if header { Some(&named) } else { None };
+        let deleted: Deleted<'_> = if header { Some(&named) } else { None };
         let durable = scanner.was_durable(offset, next, deleted).io("scan arena", || self.arena.name())?;
         scanner.seek(next);
         Ok(!durable)

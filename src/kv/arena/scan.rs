@@ -12,6 +12,9 @@ use super::record::{ALIGN, HEADER, Header, Salt, Type};
 const WINDOW: usize = 64 << 10;
 const PEEK: usize = 4 << 10;
 
+/// Reads from a tombstone's payload the offsets it names in the scanned arena; `None` if not wanted.
+pub type Deleted<'a> = Option<&'a dyn Fn(&[u8]) -> Vec<u64>>;
+
 /// How much a scan verifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -108,7 +111,7 @@ impl<'a> Scanner<'a> {
     /// record's pages were given back after its deletion: `deleted` names the offsets a tombstone's
     /// payload lists, and from `bad` up to the tombstones everything is intact or named by them. (A
     /// tombstone behind a torn record proves nothing: it would be cut itself.)
-    pub fn was_durable(&mut self, bad: u64, next: u64, deleted: Option<&dyn Fn(&[u8]) -> Vec<u64>>) -> io::Result<bool> {
+    pub fn was_durable(&mut self, bad: u64, next: u64, deleted: Deleted<'_>) -> io::Result<bool> {
         let mut unexplained = BTreeSet::from([bad]);
         let mut deleted = deleted;
         let mut expected = next;
