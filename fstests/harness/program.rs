@@ -34,6 +34,7 @@ impl Said {
     }
 
     /// Panics unless it did what was asked.
+    #[allow(clippy::return_self_not_must_use)] // often all one wants to know
     pub fn done(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self

@@ -123,9 +123,9 @@ mod tests {
             let ready = Ready { parent: Some(theirs) };
             let failure = Failure::new(Kind::Busy, "open the home", "/h", "held");
             if failed {
-                ready.failed(&failure)
+                ready.failed(&failure);
             } else {
-                ready.ready(Value::from("up"))
+                ready.ready(Value::from("up"));
             }
             let Some(Frame::Json(text)) = read_frame(&mut ours).unwrap() else { panic!("no frame") };
             match serde_json::from_slice(&text).unwrap() {
