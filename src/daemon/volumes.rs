@@ -14,7 +14,7 @@ use super::home::{Home, replace_file};
 use super::hosted::Hosted;
 use super::opening;
 use crate::base::sync::Mutex;
-use crate::base::{Context, Error, Kind, Result, VolumeId};
+use crate::base::{Context, Error, Kind, Result, VolumeId, hash};
 use crate::seal::{Keystore, VolumeSecrets};
 use crate::wire::Advice;
 use crate::wire::control::{Chunking, Dedup};
@@ -125,7 +125,7 @@ impl Volumes {
 
     fn make_files(&self, dir: &Path, name: &str, keystore: &Keystore, secrets: &VolumeSecrets) -> Result<()> {
         fs::create_dir_all(dir).io("create the volume", || dir.display().to_string())?;
-        replace_file(&dir.join("name"), name.as_bytes())?;
+        replace_file(&dir.join("name"), name_record(name).as_bytes())?;
         opening::make(dir, &keystore.device, secrets, &self.config)
     }
 
@@ -179,15 +179,28 @@ impl Volumes {
 
     fn name(&self, id: VolumeId) -> Result<String> {
         let path = self.home.volume(id).join("name");
-        match fs::read_to_string(&path) {
-            Ok(name) if check_name(&name).is_ok() => Ok(name),
-            Err(e) if e.kind() != ErrorKind::NotFound && e.kind() != ErrorKind::InvalidData => {
-                Err(Error::io("read the volume's name", path.display().to_string(), e))
-            }
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
             // The keys say that it exists: it keeps a name nobody else can have.
-            _ => Ok(id.to_string()),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(id.to_string()),
+            Err(e) => return Err(Error::io("read the volume's name", path.display().to_string(), e)),
+        };
+        let name = text.lines().next().unwrap_or_default();
+        if check_name(name).is_ok() && name_record(name) == text {
+            return Ok(name.to_owned());
         }
+        // Taking it for a volume of another name could make a new, empty one in its place.
+        let next = format!("Remove {} to go on; the volume is then called {id}.", path.display());
+        Err(Error::new(Kind::Corrupt, "read the volume's name", path.display().to_string())
+            .with_source(Advice::new("it is damaged", next)))
     }
+}
+
+/// A name as it is kept: with a check value, for a flipped bit makes another good name.
+fn name_record(name: &str) -> String {
+    let check = hash(&[b"lovage volume name", name.as_bytes()]);
+    let check: Vec<_> = check.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}\n{}\n", check.concat())
 }
 
 /// A store that cannot be opened, with what can be done.

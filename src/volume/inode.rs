@@ -122,14 +122,16 @@ impl Inner {
             ctime: stat.ctime,
             crtime: self.state.born,
         };
+        let mut allocated = stat.allocated;
         if let Some(file) = &self.file {
             attr.size = file.size;
+            allocated = file.allocated();
             if let Some((mtime, changed)) = file.touched {
                 attr.mtime = mtime;
                 attr.ctime = attr.ctime.max(changed);
             }
         }
-        attr.blocks = attr.size.div_ceil(512);
+        attr.blocks = allocated.div_ceil(512);
         attr
     }
 

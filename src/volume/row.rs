@@ -36,6 +36,8 @@ pub(super) struct Row {
     /// More than 1: the node has other names, and only `raw` knows its attributes for sure.
     pub nlink: u32,
     pub size: u64,
+    /// Bytes that are not holes.
+    pub allocated: u64,
     pub atime: Time,
     pub mtime: Time,
     pub ctime: Time,
@@ -59,6 +61,7 @@ impl Row {
             gid: stat.gid,
             nlink: u32::try_from(state.links.len()).unwrap_or(u32::MAX),
             size: stat.size,
+            allocated: stat.allocated,
             atime: stat.atime,
             mtime: stat.mtime,
             ctime: stat.ctime,
@@ -86,7 +89,7 @@ impl Row {
             gid: self.gid,
             rdev,
             size: self.size,
-            blocks: self.size.div_ceil(512),
+            blocks: self.allocated.div_ceil(512),
             atime: self.atime,
             mtime: self.mtime,
             ctime: self.ctime,

@@ -1,6 +1,7 @@
 //! What `stat` shows, derived from a node's replicated state. Pure.
 
 use super::api::FileKind;
+use super::content::allocated;
 use crate::base::port::Time;
 use crate::causal::{Field, NodeKind, NodeState, Value};
 
@@ -11,6 +12,8 @@ pub(super) struct Stat {
     pub uid: u32,
     pub gid: u32,
     pub size: u64,
+    /// Bytes of content that are not holes.
+    pub allocated: u64,
     pub atime: Time,
     pub mtime: Time,
     pub ctime: Time,
@@ -26,6 +29,7 @@ impl Stat {
             uid: 0,
             gid: 0,
             size: 0,
+            allocated: 0,
             atime: state.born,
             mtime: state.born,
             ctime: state.born,
@@ -34,6 +38,8 @@ impl Stat {
         let mut mtime_said = None;
         if let Some((_, version)) = state.shown() {
             stat.size = version.size;
+            stat.allocated =
+                if state.kind == NodeKind::File { allocated(&version.data) } else { version.size };
             stat.mtime = version.mtime;
             stat.ctime = stat.ctime.max(version.stamp.time);
             mtime_said = Some(version.stamp);

@@ -304,6 +304,28 @@ fn a_byte_in_front_of_a_big_file_costs_a_few_chunks() {
 }
 
 #[test]
+fn syncing_a_big_file_while_it_is_written_does_not_store_it_twice() {
+    let home = Home::new();
+    let v = home.open();
+    let before = v.blocks().log().stat().live_bytes;
+    let data = noise(11, 24_000_000);
+    let (f, fh) = v.create(ROOT_INO, b"f", &file()).unwrap();
+    for (i, part) in data.chunks(1 << 20).enumerate() {
+        v.write(f.ino, (i << 20) as u64, part).unwrap();
+        if i % 8 == 7 {
+            v.fsync(f.ino, false).unwrap();
+        }
+    }
+    v.fsync(f.ino, false).unwrap();
+    v.release(fh).unwrap();
+    v.sync().unwrap();
+    let grown = v.blocks().log().stat().live_bytes - before;
+    assert!(grown < 32_000_000, "24 MB took {grown}");
+    assert!(read_all(&v, f.ino) == data);
+    v.close().unwrap();
+}
+
+#[test]
 fn holes_are_kept_and_found() {
     let home = Home::new();
     let v = home.open();

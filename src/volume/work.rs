@@ -52,6 +52,11 @@ impl Work {
         self.more.notify_one();
     }
 
+    /// A waiting chunk, for a caller who helps instead of waiting.
+    pub fn take_chunk(&self) -> Option<Task> {
+        self.state.lock().chunks.pop_front()
+    }
+
     /// The next task; `None` once closed and empty.
     fn next(&self) -> Option<Task> {
         let mut state = self.state.lock();
@@ -228,7 +233,7 @@ impl Volume {
             Task::Settle(inode) => self.settle(&inode).map(drop),
             Task::Spill(inode) => {
                 clear_queued(&inode);
-                self.spill(&inode)
+                self.relieve(&inode)
             }
         };
         if let Err(error) = result {

@@ -18,6 +18,8 @@ pub(super) struct Assembler<'a> {
     /// Bytes from `at` on that are not cut yet.
     pending: Vec<u8>,
     at: u64,
+    /// Bytes so far that are not holes.
+    data: u64,
     /// Whole chunks inside `pending`, by their offset in the file: a cut that falls on one takes it as it is.
     known: VecDeque<(u64, Ref)>,
 }
@@ -25,7 +27,7 @@ pub(super) struct Assembler<'a> {
 impl<'a> Assembler<'a> {
     pub fn new(blocks: &'a Blocks, chunker: &'a Chunker) -> Self {
         let writer = Writer::new(blocks);
-        Self { blocks, chunker, writer, pending: Vec::new(), at: 0, known: VecDeque::new() }
+        Self { blocks, chunker, writer, pending: Vec::new(), at: 0, data: 0, known: VecDeque::new() }
     }
 
     /// Zeros that take no space: whatever lies before ends here.
@@ -76,13 +78,13 @@ impl<'a> Assembler<'a> {
         self.bytes(plain.get(from..to.min(plain.len())).unwrap_or_default())
     }
 
-    /// The finished content.
-    pub fn finish(mut self, size: u64) -> Result<Content> {
+    /// The finished content, and how many bytes of it are not holes.
+    pub fn finish(mut self, size: u64) -> Result<(Content, u64)> {
         if self.at == 0 && self.pending.len() as u64 == size && self.pending.len() <= limits::MAX_INLINE {
-            return Content::inline(&self.pending);
+            return Ok((Content::inline(&self.pending)?, size));
         }
         self.cut(true)?;
-        self.writer.finish()
+        Ok((self.writer.finish()?, self.data))
     }
 
     fn end(&self) -> u64 {
@@ -127,6 +129,7 @@ impl<'a> Assembler<'a> {
 
     fn take(&mut self, block: Ref) -> Result<()> {
         self.at += u64::from(block.len);
+        self.data += u64::from(block.len);
         self.writer.push(Extent::Data(block))
     }
 }

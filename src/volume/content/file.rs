@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Source};
 use crate::base::port::Time;
 use crate::base::{Error, Kind, Result};
 use crate::cas::manifest::Content;
@@ -18,6 +18,7 @@ const MAX_FRESH: usize = 1024;
 pub(in crate::volume) struct File {
     pub base: Content,
     pub base_size: u64,
+    base_allocated: u64,
     pub pieces: Pieces,
     /// Live size in bytes.
     pub size: u64,
@@ -55,6 +56,7 @@ impl File {
         Ok(Box::new(Self {
             base,
             base_size,
+            base_allocated: state.shown().map_or(0, |(_, v)| allocated(&v.data)),
             pieces: Pieces::over(base_size),
             size: base_size,
             mtime: Stat::of(state).mtime,
@@ -95,6 +97,13 @@ impl File {
         self.touched.is_some()
     }
 
+    /// Bytes that are data rather than holes, live.
+    pub fn allocated(&self) -> u64 {
+        let base = self.base_allocated.min(self.pieces.base_end());
+        let over: u64 = self.pieces.iter().filter(|(_, p)| !matches!(p.source, Source::Hole)).map(|(_, p)| p.len).sum();
+        (base + over).min(self.size)
+    }
+
     /// The change of memory held since the last call, in bytes.
     pub fn held_change(&mut self) -> i64 {
         let now = self.pieces.dirty_bytes();
@@ -109,13 +118,19 @@ pub(in crate::volume) fn decode(data: &[u8]) -> Result<Content> {
     if data.is_empty() {
         return Ok(Content::Empty);
     }
-    postcard::from_bytes(data).map_err(|e| Error::new(Kind::Corrupt, "decode content", "").with_source(e))
+    let decoded: std::result::Result<(Content, u64), _> = postcard::from_bytes(data);
+    decoded.map(|(content, _)| content).map_err(|e| Error::new(Kind::Corrupt, "decode content", "").with_source(e))
 }
 
-/// A version's data for `content`.
-pub(in crate::volume) fn encode(content: &Content) -> Result<Vec<u8>> {
+/// Bytes of a version that are data rather than holes.
+pub(in crate::volume) fn allocated(data: &[u8]) -> u64 {
+    postcard::from_bytes::<(Content, u64)>(data).map_or(0, |(_, allocated)| allocated)
+}
+
+/// A version's data for `content`, of which `allocated` bytes are not holes.
+pub(in crate::volume) fn encode(content: &Content, allocated: u64) -> Result<Vec<u8>> {
     if *content == Content::Empty {
         return Ok(Vec::new());
     }
-    postcard::to_stdvec(content).map_err(|e| Error::new(Kind::Other, "encode content", "").with_source(e))
+    postcard::to_stdvec(&(content, allocated)).map_err(|e| Error::new(Kind::Other, "encode content", "").with_source(e))
 }

@@ -9,7 +9,7 @@ mod settle;
 mod spill;
 mod stream;
 
-pub(in crate::volume) use file::{File, decode};
+pub(in crate::volume) use file::{File, allocated, decode};
 pub(in crate::volume) use gauge::Gauge;
 pub(in crate::volume) use pieces::{Piece, Pieces, Segment, Source};
 pub(in crate::volume) use spill::MANY_PIECES;

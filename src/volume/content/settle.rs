@@ -82,11 +82,11 @@ impl Volume {
         })
     }
 
-    fn build(&self, plan: &Plan) -> Result<Content> {
+    fn build(&self, plan: &Plan) -> Result<(Content, u64)> {
         if let [Item::Bytes(data)] = plan.items.as_slice()
             && data.len() <= limits::MAX_INLINE
         {
-            return Content::inline(data);
+            return Ok((Content::inline(data)?, data.len() as u64));
         }
         let mut feed = Feed { to: Assembler::new(&self.blocks, &self.chunker), held: None };
         for item in &plan.items {
@@ -135,8 +135,8 @@ impl Volume {
     }
 
     /// Put the new version in place unless the file changed since the plan was made.
-    fn adopt(&self, inode: &Arc<Inode>, plan: &Plan, content: &Content) -> Result<bool> {
-        let data = encode(content)?;
+    fn adopt(&self, inode: &Arc<Inode>, plan: &Plan, content: &(Content, u64)) -> Result<bool> {
+        let data = encode(&content.0, content.1)?;
         let mut ns = self.ns.lock();
         let mut guard = inode.inner.lock();
         let inner = &mut *guard;

@@ -35,6 +35,27 @@ impl Volume {
         if scattered { self.spill(inode) } else { Ok(()) }
     }
 
+    /// Memory is short: cut what can be cut; where nothing can be and nothing is on its way, spill.
+    pub(in crate::volume) fn relieve(&self, inode: &Arc<Inode>) -> Result<()> {
+        self.advance(inode)?;
+        let rest = inode.inner.lock().file.as_ref().is_some_and(|f| scattered_bytes(f) == f.pieces.dirty_bytes());
+        if rest { self.spill(inode) } else { Ok(()) }
+    }
+
+    /// Cut and store everything that can be cut, with the help of the workers, and return when it is stored
+    /// but for what a worker has in hand.
+    pub(in crate::volume) fn store_cut(&self, inode: &Arc<Inode>) -> Result<()> {
+        while let Some(chunks) = self.cut_stride(inode)? {
+            for (offset, id, data) in chunks {
+                self.work.push(Task::Chunk { inode: inode.clone(), offset, id, data });
+            }
+        }
+        while let Some(Task::Chunk { inode, offset, id, data }) = self.work.take_chunk() {
+            self.store_chunk(&inode, offset, id, &data)?;
+        }
+        Ok(())
+    }
+
     /// Store one chunk.
     pub(in crate::volume) fn store_chunk(&self, inode: &Arc<Inode>, offset: u64, id: u64, data: &Bytes) -> Result<()> {
         let _storing = self.storing.read();
@@ -90,7 +111,8 @@ impl Volume {
             (run.0, file.base.clone(), file.base_size, file.pieces.base_end())
         };
         if run > base_end {
-            return Ok(None); // after a hole or pieces: leave it to settling
+            // Behind other pieces, not at a boundary perhaps: settling finds its way back to these cuts.
+            return Ok(Some(run));
         }
         let from = run.saturating_sub(u64::from(run == base_end && run > 0));
         let span = manifest::extents(&self.blocks, &base, base_size, from).next().transpose()?;

@@ -23,15 +23,12 @@ impl Volume {
         if let Some(size) = change.size {
             self.truncate(&inode, size)?;
         }
-        if *change == (SetAttr { size: change.size, ..SetAttr::default() }) {
+        // A change time alone is the kernel writing back what it kept: ours is the stamp of that change.
+        if *change == (SetAttr { size: change.size, ctime: change.ctime, ..SetAttr::default() }) {
             return Ok(inode.attr());
         }
         let mut ns = self.ns.lock();
-        let (_, mut stamp) = ns.tick(&*self.clock);
-        if let Some(told) = change.ctime {
-            // The kernel kept this time under its write-back cache. Never later than now, whatever it says.
-            stamp.time = stamp.time.min(told);
-        }
+        let (_, stamp) = ns.tick(&*self.clock);
         let mut inner = inode.inner.lock();
         apply(&inode, &mut inner, change, stamp)?;
         ns.touch(&inode, &mut inner);
@@ -65,7 +62,7 @@ impl Volume {
 fn apply(inode: &Arc<Inode>, inner: &mut Inner, change: &SetAttr, stamp: Stamp) -> Result<()> {
     let old = Stat::of(&inner.state);
     let owned = change.uid.is_some() || change.gid.is_some();
-    let kept = if change.kill_suidgid && !inode.is_dir() { without_set_ids(old.perm) } else { old.perm };
+    let kept = if (owned || change.kill_suidgid) && !inode.is_dir() { without_set_ids(old.perm) } else { old.perm };
     let perm = change.perm.unwrap_or(kept);
     if perm != old.perm {
         inner.state.set_attribute(Field::Mode, Value::Mode(perm), stamp);

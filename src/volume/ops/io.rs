@@ -120,6 +120,7 @@ impl Volume {
         if whole && self.settle(inode)? {
             return Ok(());
         }
+        self.store_cut(inode)?;
         self.spill(inode)
     }
 
