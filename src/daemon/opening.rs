@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::config::{Config, Profile};
-use super::memory;
 use super::hosted::{Hosted, Report};
+use super::memory;
 use crate::base::port::{Clock, Entropy, System};
 use crate::base::{Context, DeviceId, Error, Kind, NodeId, Result};
 use crate::fuse::KernelClock;
@@ -61,8 +61,7 @@ fn start(
 ) -> Result<Arc<dyn Hosted>> {
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let clock = Arc::new(KernelClock); // file times must agree with those the kernel sets
-    let setup =
-        Setup { make, options: options(config), clock, ..Setup::new(dir.to_owned(), device, secrets, owner) };
+    let setup = Setup { make, options: options(config), clock, ..Setup::new(dir.to_owned(), device, secrets, owner) };
     let (volume, found) = Volume::open(setup)?;
     let id = volume.id();
     if found.unclean && !found.created {

@@ -337,17 +337,9 @@ impl Filesystem for Adapter {
         reply::statfs(answer, self.fs.statfs());
     }
 
-    fn setxattr(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        name: &OsStr,
-        value: &[u8],
-        flags: i32,
-        _: u32,
-        answer: ReplyEmpty,
-    ) {
-        let set = self.supports(name)
+    fn setxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, answer: ReplyEmpty) {
+        let set = self
+            .supports(name)
             .and_then(|()| convert::xattr_mode(flags))
             .and_then(|mode| self.fs.setxattr(ino.0, name.as_bytes(), value, mode));
         reply::empty(answer, set);
@@ -359,9 +351,10 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, room: u32, answer: ReplyXattr) {
-        let names = self.fs.listxattr(ino.0).map(|names| {
-            names.into_iter().flat_map(|name| name.into_iter().chain([0])).collect::<Vec<u8>>()
-        });
+        let names = self
+            .fs
+            .listxattr(ino.0)
+            .map(|names| names.into_iter().flat_map(|name| name.into_iter().chain([0])).collect::<Vec<u8>>());
         reply::xattr(answer, room, names);
     }
 

@@ -96,10 +96,8 @@ fn receive_descriptor(socket: &UnixStream) -> Option<OwnedFd> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let mut data = [IoSliceMut::new(&mut byte)];
-    rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)
-    })
-    .ok()?;
+    rustix::io::retry_on_intr(|| rustix::net::recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC))
+        .ok()?;
     control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,

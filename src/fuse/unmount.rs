@@ -31,8 +31,7 @@ fn unmount_as_root(point: &Path, how: Unmount) -> Result<()> {
 
 fn unmount_with_helper(point: &Path, how: Unmount) -> Result<()> {
     let flags = if how == Unmount::Detach { "-uz" } else { "-u" };
-    let output =
-        Command::new(HELPER).arg(flags).arg("--").arg(point).output().io("start", || HELPER.into())?;
+    let output = Command::new(HELPER).arg(flags).arg("--").arg(point).output().io("start", || HELPER.into())?;
     if output.status.success() {
         return Ok(());
     }

@@ -40,7 +40,10 @@ impl Workers {
 
 fn spawn(number: usize, jobs: Receiver<Job>) -> Result<JoinHandle<()>> {
     let name = format!("lovage-wait-{number}");
-    std::thread::Builder::new().name(name).spawn(move || jobs.iter().for_each(|job| job())).io("start thread", String::new)
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || jobs.iter().for_each(|job| job()))
+        .io("start thread", String::new)
 }
 
 impl Drop for Workers {

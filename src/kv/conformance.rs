@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::*;
 
 /// Every backend: how its location is made from an empty folder, and whether it outlives its value.
-const BACKENDS: [(&str, bool); 4] = [("memory:", false), ("file:{}/f", true), ("arena:{}/a", true), ("sled:{}/s", true)];
+const BACKENDS: [(&str, bool); 4] =
+    [("memory:", false), ("file:{}/f", true), ("arena:{}/a", true), ("sled:{}/s", true)];
 
 fn each(test: impl Fn(&dyn Fn() -> Arc<dyn Kv>, bool)) {
     for (pattern, lasting) in BACKENDS {
@@ -82,10 +83,13 @@ fn has_answers_in_order_and_delete_removes() {
 fn listing_by_pages_names_every_block_once_in_order() {
     each(|open, _| {
         let kv = open();
-        let mut ids: Vec<Bid> = (0..37).map(|n| block(n, n as usize)).map(|(id, value)| {
-            wait(kv.put(&id, value)).unwrap();
-            id
-        }).collect();
+        let mut ids: Vec<Bid> = (0..37)
+            .map(|n| block(n, n as usize))
+            .map(|(id, value)| {
+                wait(kv.put(&id, value)).unwrap();
+                id
+            })
+            .collect();
         ids.sort_unstable();
         for page in [1, 7, 37, 100] {
             let mut seen: Vec<Bid> = Vec::new();
@@ -161,10 +165,12 @@ fn of_many_writers_expecting_the_same_head_one_wins() {
     each(|open, _| {
         let kv = open();
         let won = std::thread::scope(|s| {
-            let tries: Vec<_> = (0..4u8).map(|t| {
-                let kv = &kv;
-                s.spawn(move || wait(kv.put_head("h", Bytes::copy_from_slice(&[t]), Expect::Nothing)).is_ok())
-            }).collect();
+            let tries: Vec<_> = (0..4u8)
+                .map(|t| {
+                    let kv = &kv;
+                    s.spawn(move || wait(kv.put_head("h", Bytes::copy_from_slice(&[t]), Expect::Nothing)).is_ok())
+                })
+                .collect();
             tries.into_iter().map(|t| t.join().unwrap()).filter(|won| *won).count()
         });
         assert_eq!(won, 1, "{}", kv.name());

@@ -111,7 +111,9 @@ impl Kv for FileKv {
 
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
         let (blocks, ids) = (self.blocks.clone(), ids.to_vec());
-        Box::pin(blocking(move || ids.iter().try_for_each(|id| blocks.delete(id).io("delete block", || id.to_string()))))
+        Box::pin(blocking(move || {
+            ids.iter().try_for_each(|id| blocks.delete(id).io("delete block", || id.to_string()))
+        }))
     }
 
     fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {

@@ -59,7 +59,12 @@ impl Heads {
 
     fn lock(&self) -> Result<File> {
         let subject = || self.dir.display().to_string();
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.dir.join(".lock")).io("open lock", subject)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.dir.join(".lock"))
+            .io("open lock", subject)?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
             .map_err(|e| Error::new(Kind::Busy, "lock heads", subject()).with_source(io::Error::from(e)))?;
         Ok(file)

@@ -38,8 +38,7 @@ impl Stat {
         let mut mtime_said = None;
         if let Some((_, version)) = state.shown() {
             stat.size = version.size;
-            stat.allocated =
-                if state.kind == NodeKind::File { allocated(&version.data) } else { version.size };
+            stat.allocated = if state.kind == NodeKind::File { allocated(&version.data) } else { version.size };
             stat.mtime = version.mtime;
             stat.ctime = stat.ctime.max(version.stamp.time);
             mtime_said = Some(version.stamp);

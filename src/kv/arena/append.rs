@@ -134,7 +134,10 @@ impl Log {
         let crc = entry.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         let mut appender = self.append.lock();
         let arena = self.make_room(&mut appender, record::size(len), space)?;
-        if entry.kind == Type::Block && !entry.again && let Some(place) = arena.find(spread(&entry.id), &entry.id).unwrap_or(None) {
+        if entry.kind == Type::Block
+            && !entry.again
+            && let Some(place) = arena.find(spread(&entry.id), &entry.id).unwrap_or(None)
+        {
             return Ok(arena.lsn(place.end()));
         }
         let durable = self.commit.durable();
@@ -146,14 +149,23 @@ impl Log {
             id: entry.id,
             durable: u32::try_from(durable_units).unwrap_or(0),
         };
-        let Some(covers) = entry.covers else { return self.write(&mut appender, &arena, &header, entry.parts, durable) };
+        let Some(covers) = entry.covers else {
+            return self.write(&mut appender, &arena, &header, entry.parts, durable);
+        };
         let covers = appender.translate(covers).0.to_le_bytes();
         let parts = [&[&covers[..]], entry.parts].concat();
         header.payload_crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         self.write(&mut appender, &arena, &header, &parts, durable)
     }
 
-    fn write(&self, appender: &mut Appender, arena: &Arc<Arena>, header: &Header, parts: &[&[u8]], durable: Lsn) -> Result<Lsn> {
+    fn write(
+        &self,
+        appender: &mut Appender,
+        arena: &Arc<Arena>,
+        header: &Header,
+        parts: &[&[u8]],
+        durable: Lsn,
+    ) -> Result<Lsn> {
         let offset = arena.end();
         let end = offset + header.size();
         if let Err(e) = write_record(&*arena.file, header, arena.header.salt, offset, parts) {
@@ -324,7 +336,9 @@ fn rewrite(old: &Arena, shift: &Move, file: &dyn DiskFile, salt: Salt) -> Result
             Step::End => return Ok((moved, end)),
             Step::Record { offset, mut header, mut payload } => {
                 header.durable = 0;
-                if header.kind == Type::Checkpoint && let Some(covers) = payload.first_chunk_mut::<8>() {
+                if header.kind == Type::Checkpoint
+                    && let Some(covers) = payload.first_chunk_mut::<8>()
+                {
                     *covers = shift.translate(Lsn(u64::from_le_bytes(*covers))).0.to_le_bytes();
                     header.payload_crc = crc32c::crc32c(&payload);
                 }

@@ -8,9 +8,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::disk::DiskFile;
 use super::Lsn;
 use super::disk::Disk;
+use super::disk::DiskFile;
 use super::header::{ArenaHeader, arena_name};
 use super::index::{self, Sealed};
 use super::record::{self, HEADER, Header};
@@ -166,7 +166,8 @@ impl Arena {
 
     /// All live places in file order, with ids as far as they can be known.
     pub fn census(&self) -> Vec<(Option<Bid>, Place)> {
-        let known: HashMap<u64, Bid> = self.listing().unwrap_or_default().into_iter().map(|(id, p)| (p.offset, id)).collect();
+        let known: HashMap<u64, Bid> =
+            self.listing().unwrap_or_default().into_iter().map(|(id, p)| (p.offset, id)).collect();
         self.places().into_iter().map(|p| (known.get(&p.offset).copied(), p)).collect()
     }
 

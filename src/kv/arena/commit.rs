@@ -3,8 +3,8 @@
 //! Must never let a caller succeed whose records were not covered by a successful sync, and must
 //! report a failed sync to every caller that waited for it.
 
-use super::log::Log;
 use super::Lsn;
+use super::log::Log;
 use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Error, Kind, Result};
 

@@ -36,7 +36,8 @@ impl Log {
         let mut done = Compacted::default();
         let oldest_kept = self.locator.lock().hint().scan_from.arena();
         for arena in self.snapshot().values() {
-            let sparse = arena.live_bytes() * 100 < arena.end().saturating_sub(FIRST) * LIVE_PERCENT || arena.end() == FIRST;
+            let sparse =
+                arena.live_bytes() * 100 < arena.end().saturating_sub(FIRST) * LIVE_PERCENT || arena.end() == FIRST;
             let active = self.append.lock().active.as_ref().is_some_and(|a| a.header.number == arena.header.number);
             if sparse && !active && arena.header.number < oldest_kept {
                 self.compact_one(arena, &mut done)?;

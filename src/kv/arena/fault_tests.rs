@@ -1,5 +1,12 @@
 //! Named faults: failed syncs, full disks, damage in the middle, lost indexes, doubtful copies.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation, clippy::case_sensitive_file_extension_comparisons, clippy::format_collect)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::format_collect
+)]
 
 use std::sync::Arc;
 
@@ -117,7 +124,9 @@ fn a_torn_tail_is_cut_but_damage_in_what_was_acknowledged_is_not() {
     for _ in 0..2 {
         let (log, recovery) = open(&disk);
         assert_eq!(recovery.journal, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
-        assert!(matches!(&recovery.quarantined[..], [Finding { damage: Damage::Block(b), .. }] if *b == id(&block(1, 3000))));
+        assert!(
+            matches!(&recovery.quarantined[..], [Finding { damage: Damage::Block(b), .. }] if *b == id(&block(1, 3000)))
+        );
         assert!(!log.contains(&id(&block(1, 3000))), "asking elsewhere is better than wrong bytes");
     }
     // What an earlier recovery built on is acknowledged too, though no later record says so.
@@ -172,7 +181,13 @@ fn flipped_bits_anywhere_are_found_by_scrub_and_no_wrong_byte_is_believed() {
             None => break,
         }
     }
-    let found: Vec<Bid> = bad.iter().map(|f| match f.damage { Damage::Block(id) => id, other => panic!("{other:?}") }).collect();
+    let found: Vec<Bid> = bad
+        .iter()
+        .map(|f| match f.damage {
+            Damage::Block(id) => id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
     let mut expected: Vec<Bid> = hit.iter().map(|n| id(&payloads[*n])).collect();
     assert_eq!(checked, 200);
     expected.sort_unstable();
@@ -198,7 +213,11 @@ fn after_an_unclean_stop_a_put_checks_the_stored_copy_and_heals_it() {
     disk.flip("00000001.arena", lsn.offset() as usize - 500, 2);
     let (log, recovery) = open(&disk);
     assert!(recovery.unclean);
-    assert_ne!(log.get(&id(&payload)).unwrap().as_ref(), Some(&payload), "damage before the checkpoint is not looked for");
+    assert_ne!(
+        log.get(&id(&payload)).unwrap().as_ref(),
+        Some(&payload),
+        "damage before the checkpoint is not looked for"
+    );
     put(&log, &payload).unwrap();
     assert_eq!(log.get(&id(&payload)).unwrap().as_ref(), Some(&payload));
     assert_eq!(log.stat().blocks, 1, "the bad copy is gone");

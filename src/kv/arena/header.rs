@@ -50,7 +50,8 @@ impl ArenaHeader {
     }
 
     fn parse_copy(copy: &[u8; COPY]) -> Option<Self> {
-        let (word, long) = (|at: usize| copy[at..at + 4].try_into().map(u32::from_le_bytes), |at: usize| copy[at..at + 8].try_into());
+        let (word, long) =
+            (|at: usize| copy[at..at + 4].try_into().map(u32::from_le_bytes), |at: usize| copy[at..at + 8].try_into());
         if &copy[..8] != MAGIC || word(36).ok()? != crc32c::crc32c(&copy[..36]) {
             return None;
         }

@@ -47,7 +47,14 @@ impl Log {
     }
 
     /// Compare the copy at `place` with `payload`; write a new one if it differs.
-    pub(super) fn check_or_heal(&self, id: &Bid, payload: &[u8], arena: &Arc<Arena>, place: Place, space: Space) -> Result<Lsn> {
+    pub(super) fn check_or_heal(
+        &self,
+        id: &Bid,
+        payload: &[u8],
+        arena: &Arc<Arena>,
+        place: Place,
+        space: Space,
+    ) -> Result<Lsn> {
         let stored = arena.get(spread(id), id).unwrap_or(None);
         if stored.as_deref() == Some(payload) {
             self.doubt.lock().verified(arena.lsn(place.offset));

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Lsn;
 use super::append::{Appender, Entry, Space};
-use super::heal::Doubt;
 use super::arena_file::Arena;
 use super::commit::Commit;
 use super::disk::Disk;
+use super::heal::Doubt;
 use super::locator::Locator;
 use super::record::Type;
 use super::table::{Place, spread};

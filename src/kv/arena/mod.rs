@@ -6,9 +6,9 @@
 //! a successful sync behind it.
 
 mod append;
+mod arena_file;
 #[cfg(test)]
 mod bench;
-mod arena_file;
 mod commit;
 mod compact;
 mod delete;

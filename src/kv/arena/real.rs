@@ -32,7 +32,13 @@ impl RealDisk {
         let subject = || dir.display().to_string();
         create_dir(dir).io("create directory", subject)?;
         let handle = File::open(dir).io("open directory", subject)?;
-        let lock = private().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK)).io("open lock", subject)?;
+        let lock = private()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join(LOCK))
+            .io("open lock", subject)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| Error::new(Kind::Busy, "lock directory", subject()).with_source(io::Error::from(e)))?;
         Ok(Self { dir: dir.to_owned(), handle, _lock: lock })

@@ -13,8 +13,8 @@ use super::arena_file::Arena;
 use super::commit::Commit;
 use super::delete::{Tombstone, tombstones};
 use super::disk::Disk;
-use super::heal::Doubt;
 use super::header::{ArenaHeader, FIRST, parse_arena_name};
+use super::heal::Doubt;
 use super::index::MAX_OFFSET;
 use super::locator::Locator;
 use super::log::{Arenas, Log, Options};
@@ -121,7 +121,8 @@ struct Found {
 impl Found {
     fn list(disk: &dyn Disk) -> Result<Self> {
         let names = disk.list().io("list arenas", String::new)?;
-        let mut numbers: Vec<(u32, String)> = names.into_iter().filter_map(|n| Some((parse_arena_name(&n)?, n))).collect();
+        let mut numbers: Vec<(u32, String)> =
+            names.into_iter().filter_map(|n| Some((parse_arena_name(&n)?, n))).collect();
         numbers.sort_unstable();
         let mut found = Self { arenas: BTreeMap::new(), damaged: Vec::new() };
         for (number, name) in numbers {
@@ -136,7 +137,9 @@ impl Found {
                     found.arenas.insert(number, Arc::new(Arena::new(header, file, end)));
                 }
                 // Never came to count: its creation was cut short.
-                None if page.iter().all(|b| *b == 0) => disk.remove(&name).io("remove unfinished arena", || name.clone())?,
+                None if page.iter().all(|b| *b == 0) => {
+                    disk.remove(&name).io("remove unfinished arena", || name.clone())?
+                }
                 None => found.damaged.push(number),
             }
         }
@@ -276,7 +279,8 @@ impl Pass<'_> {
             return Ok(false);
         }
         let number = self.arena.header.number;
-        let named = |payload: &[u8]| tombstones(payload).filter(|t| t.arena == number).map(|t| t.place.offset).collect();
+        let named =
+            |payload: &[u8]| tombstones(payload).filter(|t| t.arena == number).map(|t| t.place.offset).collect();
         let deleted: Deleted<'_> = if header { Some(&named) } else { None };
         let durable = scanner.was_durable(offset, next, deleted).io("scan arena", || self.arena.name())?;
         scanner.seek(next);

@@ -49,7 +49,6 @@ struct Model {
     covered: u64,
 }
 
-
 struct Run {
     seed: u64,
     dice: Dice,
