@@ -154,7 +154,7 @@ fn a_home_without_its_rebuildable_indexes_comes_back_whole() {
     }
     println!("dropped {dropped:?}");
     // Both kinds, or the test proves less than its name says.
-    assert!(dropped.iter().any(|n| n.ends_with(".index")), "no arena index: did the layout of the home change?");
+    assert!(dropped.iter().any(|n| n.contains(".index")), "no arena index: did the layout of the home change?");
     assert!(dropped.iter().any(|n| n.contains("/dedup/")), "no dedup index: did the layout of the home change?");
     let mut mount = Mount::start(&home, &scratch.dir("mnt"), &[]);
     assert!(unreadable(mount.dir(), &files, "without indexes").is_empty());

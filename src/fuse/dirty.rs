@@ -89,7 +89,9 @@ mod tests {
     #[test]
     fn without_writers_the_answer_comes_on_the_same_thread() {
         let (tell, heard) = std::sync::mpsc::channel();
-        Dirty::default().after_write_back(5, move || drop(tell.send(std::thread::current().id())));
+        Dirty::default().after_write_back(5, move || {
+            let _ = tell.send(std::thread::current().id());
+        });
         assert_eq!(heard.try_recv().ok(), Some(std::thread::current().id()));
     }
 }

@@ -138,7 +138,7 @@ impl Found {
                 }
                 // Never came to count: its creation was cut short.
                 None if page.iter().all(|b| *b == 0) => {
-                    disk.remove(&name).io("remove unfinished arena", || name.clone())?
+                    disk.remove(&name).io("remove unfinished arena", || name.clone())?;
                 }
                 None => found.damaged.push(number),
             }
