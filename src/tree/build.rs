@@ -62,12 +62,13 @@ impl Draft {
         self.entries += u32::try_from(b.saturating_sub(a)).unwrap_or(u32::MAX);
     }
 
-    /// Encode, check as any reader would, save, and start afresh. The draft must not be empty.
+    /// Encode, check as any reader would but for the order, save, and start afresh. The draft must not be
+    /// empty and its entries in order.
     pub(super) fn save(&mut self, tree: &Tree) -> Result<(Arc<Node>, Child)> {
         if let Some(n) = self.bytes.get_mut(2..HEADER) {
             n.copy_from_slice(&self.entries.to_le_bytes());
         }
-        let node = Arc::new(Node::decode(Bytes::copy_from_slice(&self.bytes), self.level, &tree.shape)?);
+        let node = Arc::new(Node::made(Bytes::copy_from_slice(&self.bytes), self.level, &tree.shape)?);
         self.clear();
         let reference = tree.store.save(node.level(), node.plain())?;
         tree.cache.insert(reference.bid, &node);
@@ -98,7 +99,7 @@ impl<'t> Levels<'t> {
         Self { tree, base, open: Vec::new() }
     }
 
-    /// Append an entry; keys must ascend (checked when the node is saved).
+    /// Append an entry; keys must ascend.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.push_at(0, key, value)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::build::{Draft, Levels, root_of, unsorted};
 use super::cursor::Cursor;
-use super::node::{CHILD, Child, ENTRY, Node};
+use super::node::{CHILD, Child, ENTRY, Node, Search};
 use super::shape::is_full;
 use super::{Root, Tree};
 use crate::base::Result;
@@ -71,7 +71,7 @@ impl Tree {
 /// Rewrite the touched nodes of one level; what changes in the level above.
 fn edit_level<V: AsRef<[u8]>>(tree: &Tree, root: &Root, level: u8, edits: &[(Vec<u8>, Option<V>)]) -> Result<Above> {
     let mut cursor = Cursor::new(tree, root, level)?;
-    let mut out = Rewrite { tree, level, draft: Draft::new(level), above: Above::new() };
+    let mut out = Rewrite { tree, level, draft: Draft::new(level), above: Above::new(), found: Vec::new() };
     let mut rest = edits;
     loop {
         let found = match rest.first() {
@@ -98,20 +98,25 @@ struct Rewrite<'t> {
     /// Empty whenever the new node boundaries coincide with the old.
     draft: Draft,
     above: Above,
+    /// Where the edits of the current node are; kept for its memory.
+    found: Vec<Search>,
 }
 
 impl Rewrite<'_> {
     /// Append the entries of an old node with its edits applied.
     fn merge<V: AsRef<[u8]>>(&mut self, old: &Arc<Node>, edits: &[(Vec<u8>, Option<V>)]) -> Result<()> {
-        if self.draft.is_empty() && !edits.iter().any(|(key, value)| self.changes(old, key, value.as_ref())) {
+        self.found.clear();
+        self.found.extend(edits.iter().map(|(key, _)| old.search(key)));
+        let mut changes = edits.iter().zip(&self.found);
+        if self.draft.is_empty() && !changes.any(|((_, value), found)| self.changes(old, *found, value.as_ref())) {
             return Ok(());
         }
         self.above.entry(old.last_key().to_vec()).or_insert(None);
         let mut at = 0;
-        for (key, value) in edits {
-            let found = old.lower_bound(key);
+        for (i, (key, value)) in edits.iter().enumerate() {
+            let (Ok(found) | Err(found)) = self.found.get(i).copied().unwrap_or(Err(at));
             self.copy(old, at, found)?;
-            at = found + usize::from(found < old.len() && old.key(found) == key);
+            at = found + usize::from(matches!(self.found.get(i), Some(Ok(_))));
             if let Some(value) = value {
                 self.push(key, value.as_ref())?;
             }
@@ -119,11 +124,11 @@ impl Rewrite<'_> {
         self.copy(old, at, old.len())
     }
 
-    /// Whether an edit changes anything in the node that would hold its key.
-    fn changes<V: AsRef<[u8]>>(&self, old: &Node, key: &[u8], value: Option<&V>) -> bool {
-        match (old.find(key), value) {
-            (Some(at), Some(value)) => !self.same(old.value(at), value.as_ref()),
-            (present, value) => present.is_some() || value.is_some(),
+    /// Whether an edit changes anything in the node that holds its key, or would.
+    fn changes<V: AsRef<[u8]>>(&self, old: &Node, found: Search, value: Option<&V>) -> bool {
+        match (found, value) {
+            (Ok(at), Some(value)) => !self.same(old.value(at), value.as_ref()),
+            (found, value) => found.is_ok() || value.is_some(),
         }
     }
 

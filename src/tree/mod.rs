@@ -127,12 +127,18 @@ impl Tree {
     /// As [`Tree::child_node`]; unless to `keep`, the node stays out of the cache and its logical id is not
     /// checked: for one pass over what is about to be replaced.
     fn child_node_with(&self, parent: &Node, at: usize, keep: bool) -> Result<Arc<Node>> {
+        if let Some(node) = parent.linked(at) {
+            return Ok(node);
+        }
         let claim = parent.child(at)?;
         let level = parent.level().checked_sub(1).ok_or_else(|| mismatch("a leaf has no children"))?;
         let node = self.load(&claim.reference, level, keep)?;
         let follows = at == 0 || parent.key(at - 1) < node.first_key();
         if !claims(&claim, &node) || !follows || node.last_key() != parent.key(at) {
             return Err(mismatch("node differs from what its parent says"));
+        }
+        if keep {
+            parent.link(at, &node);
         }
         Ok(node)
     }

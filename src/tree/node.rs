@@ -7,10 +7,12 @@
 use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
 use super::shape::{MAX_KEY, MAX_VALUE, Shape};
+use crate::base::sync::Mutex;
 use crate::base::{Digest, Error, Kind, Result, limits};
 use crate::seal::Ref;
 
@@ -33,6 +35,9 @@ pub(super) struct Node {
     shared: Option<usize>,
     /// Used since the cache last looked.
     touched: AtomicBool,
+    /// Children of an inner node that were checked against it, as long as somebody holds them: saves
+    /// looking them up, and checking again what cannot change.
+    links: Box<[Mutex<Weak<Self>>]>,
     level: u8,
     count: u64,
     logical: Option<Digest>,
@@ -49,6 +54,9 @@ struct Slot {
     /// A hash of the key, for exact search.
     tag: u32,
 }
+
+/// An entry's place, or the place it would have, as from a binary search.
+pub(super) type Search = std::result::Result<usize, usize>;
 
 /// What an inner node says about one child.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,10 +112,26 @@ impl Node {
 
     /// As [`Node::decode`], with slower searches and without a logical id: for a single pass.
     pub(super) fn parse(plain: Bytes, level: u8) -> Result<Self> {
+        let node = Self::lay_out(plain, level)?;
+        node.check_order()?;
+        Ok(node)
+    }
+
+    /// A node that was just made of entries in order.
+    pub(super) fn made(plain: Bytes, level: u8, shape: &Shape) -> Result<Self> {
+        let mut node = Self::lay_out(plain, level)?;
+        debug_assert!(node.check_order().is_ok(), "entries were pushed out of order");
+        node.index();
+        node.logical = Some(node.name(shape));
+        Ok(node)
+    }
+
+    fn lay_out(plain: Bytes, level: u8) -> Result<Self> {
         let slots = slots(&plain, level)?;
         let touched = AtomicBool::new(false);
-        let mut node = Self { plain, slots, shared: None, touched, level, count: 0, logical: None };
-        node.check_order()?;
+        let links = if level == 0 { 0 } else { slots.len() - 1 };
+        let links = (0..links).map(|_| Mutex::default()).collect();
+        let mut node = Self { plain, slots, shared: None, touched, links, level, count: 0, logical: None };
         node.count = node.total()?;
         Ok(node)
     }
@@ -186,9 +210,10 @@ impl Node {
         &self.plain
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held, to within what linked children leave behind when they go (150 bytes each).
     pub(super) fn footprint(&self) -> usize {
-        self.plain.len() + self.slots.len() * size_of::<Slot>() + size_of::<Self>() + 64
+        let links = self.links.len() * size_of::<Mutex<Weak<Self>>>();
+        self.plain.len() + self.slots.len() * size_of::<Slot>() + links + size_of::<Self>() + 64
     }
 
     fn start(&self, i: usize) -> usize {
@@ -244,14 +269,17 @@ impl Node {
         self.slots.split_last().map_or(&[], |(_, slots)| slots)
     }
 
-    /// The entry with exactly this key.
+    /// The entry with exactly this key. Only for indexed nodes.
     pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
-        if self.shared.is_none() {
-            return Some(self.lower_bound(key)).filter(|at| *at < self.len() && self.key(*at) == key);
-        }
         let tag = tag(key);
         let mut tagged = self.slots().iter().enumerate().filter(|(_, slot)| slot.tag == tag);
         tagged.find(|(at, _)| self.key(*at) == key).map(|(at, _)| at)
+    }
+
+    /// Where `key` is, or where it would be.
+    pub(super) fn search(&self, key: &[u8]) -> Search {
+        let at = self.lower_bound(key);
+        if at < self.len() && self.key(at) == key { Ok(at) } else { Err(at) }
     }
 
     /// First entry whose key is at least `key`; `len()` when there is none.
@@ -279,6 +307,20 @@ impl Node {
             if self.key(middle) < key { low = middle + 1 } else { high = middle }
         }
         low
+    }
+
+    /// The child at entry `i`, if it was checked before and is still held.
+    pub(super) fn linked(&self, i: usize) -> Option<Arc<Self>> {
+        let child = self.links.get(i)?.lock().upgrade()?;
+        child.touch();
+        Some(child)
+    }
+
+    /// Remember the checked child at entry `i`.
+    pub(super) fn link(&self, i: usize, child: &Arc<Self>) {
+        if let Some(link) = self.links.get(i) {
+            *link.lock() = Arc::downgrade(child);
+        }
     }
 
     /// Mark as used.

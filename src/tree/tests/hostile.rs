@@ -80,7 +80,7 @@ fn harm(bytes: &mut Vec<u8>, damage: &Damage) {
 
 /// Whatever a reader can do, on a tree that may be damaged: right entries or an error.
 fn exercise(tree: &Tree, root: &Root, model: &Model) {
-    let fine = |kind: Kind| assert_eq!(kind, Kind::Corrupt);
+    let fine = |kind: Kind| assert!(matches!(kind, Kind::Corrupt | Kind::Unreachable), "{kind:?}");
     for key in model.keys().step_by(301) {
         match tree.get(root, key) {
             Ok(found) => assert_eq!(found.as_deref(), model.get(key).map(Vec::as_slice)),
@@ -126,13 +126,10 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn a_tree_with_a_mutated_node_gives_right_entries_or_errors(which: prop::sample::Index, harms in prop::collection::vec(damage(), 1..3)) {
         let (store, root, model) = &*VICTIM;
-        let hurt = Memory::new();
-        *hurt.blocks.lock() = store.blocks.lock().clone();
+        let hurt = store.copy();
         let mut bids: Vec<Bid> = hurt.blocks.lock().keys().copied().collect();
         bids.sort_unstable();
         if let Some((_, bytes)) = hurt.blocks.lock().get_mut(which.get(&bids)) {
@@ -141,8 +138,8 @@ proptest! {
             *bytes = changed.into();
         }
         let tree = tree(&hurt, 1 << 22);
-        exercise(&tree, root, model);
         let whole = *hurt.blocks.lock() == *store.blocks.lock();
+        exercise(&tree, root, model);
         prop_assert_eq!(tree.verify(root).is_ok(), whole, "every change is found");
     }
 }

@@ -24,8 +24,6 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Edit>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn any_edits_in_any_batching_give_the_root_of_building_from_scratch(batches in batches(), cache in prop_oneof![Just(0usize), Just(1 << 24)]) {
         let store = Memory::new();

@@ -18,6 +18,8 @@ pub const KEY: [u8; 32] = [42; 32];
 #[derive(Default)]
 pub struct Memory {
     pub blocks: Mutex<HashMap<Bid, (u8, Bytes)>>,
+    /// The one right reference to each block, as sealing makes sure of.
+    references: Mutex<HashMap<Bid, Ref>>,
     pub loads: Mutex<Vec<(Bid, u8)>>,
     pub saves: Mutex<Vec<(Bid, u8)>>,
     pub epoch: AtomicU32,
@@ -26,6 +28,9 @@ pub struct Memory {
 impl NodeStore for Memory {
     fn load(&self, reference: &Ref, level: u8) -> Result<Bytes> {
         self.loads.lock().push((reference.bid, level));
+        if self.references.lock().get(&reference.bid).is_some_and(|right| right != reference) {
+            return Err(Error::new(Kind::Corrupt, "load node", "wrong reference"));
+        }
         match self.blocks.lock().get(&reference.bid) {
             Some((at, bytes)) if *at == level => Ok(bytes.clone()),
             _ => Err(Error::new(Kind::Unreachable, "load node", reference.bid.to_string())),
@@ -37,17 +42,23 @@ impl NodeStore for Memory {
         let bid = Bid(hash(&[&epoch.to_le_bytes(), &[level], plain]));
         self.saves.lock().push((bid, level));
         self.blocks.lock().insert(bid, (level, Bytes::copy_from_slice(plain)));
-        Ok(reference(bid, epoch, plain.len()))
+        let reference = Ref { bid, siv: hash(&[&bid.0]), epoch, len: u32::try_from(plain.len()).unwrap() };
+        self.references.lock().insert(bid, reference);
+        Ok(reference)
     }
-}
-
-pub fn reference(bid: Bid, epoch: u32, len: usize) -> Ref {
-    Ref { bid, siv: hash(&[&bid.0]), epoch, len: u32::try_from(len).unwrap() }
 }
 
 impl Memory {
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// The same blocks in another store.
+    pub fn copy(&self) -> Arc<Self> {
+        let copy = Self::default();
+        *copy.blocks.lock() = self.blocks.lock().clone();
+        *copy.references.lock() = self.references.lock().clone();
+        Arc::new(copy)
     }
 
     /// Forget what was recorded.
