@@ -213,7 +213,7 @@ fn attributes_follow_their_modes_and_limits() {
     assert_eq!(set(b"1", XattrMode::Replace).unwrap_err().kind(), Kind::NoAttribute);
     set(b"1", XattrMode::Create).unwrap();
     assert_eq!(set(b"2", XattrMode::Create).unwrap_err().kind(), Kind::Exists);
-    assert_eq!(set(&[0; 70_000], XattrMode::Set).unwrap_err().kind(), Kind::Full);
+    assert_eq!(set(&vec![0; 70_000], XattrMode::Set).unwrap_err().kind(), Kind::Full);
     assert_eq!(fs.getxattr(ino, b"user.a").unwrap(), b"1");
     assert_eq!(fs.listxattr(ino).unwrap(), [b"user.a".to_vec()]);
     fs.removexattr(ino, b"user.a").unwrap();

@@ -23,7 +23,7 @@ pub struct HomeLock {
 }
 
 impl HomeLock {
-    /// Take the lock; [`Kind::Busy`] naming the holder if it is not free within [`PATIENCE`]. `purpose` is
+    /// Take the lock; [`Kind::Busy`] naming the holder if it is not free within a short patience. `purpose` is
     /// shown to others.
     pub fn take(home: &Home, purpose: &str) -> Result<Self> {
         Self::take_within(home, purpose, PATIENCE)
