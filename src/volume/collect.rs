@@ -11,7 +11,7 @@ use super::content::{Source, decode};
 use super::inode::Inode;
 use super::namespace::Roots;
 use super::row::decode_state;
-use crate::base::{Bid, Error, Kind, Result};
+use crate::base::{Bid, Error, Kind, NodeId, Result};
 use crate::cas::Blocks;
 use crate::cas::manifest::{self, Content};
 use crate::seal::{BlockType, Ref};
@@ -137,6 +137,9 @@ impl Volume {
         let (mut contents, mut blocks) = (Vec::new(), Vec::new());
         for inode in residents {
             let inner = inode.inner.lock();
+            if inner.is_unlinked() && inner.opens == 0 && inode.id != NodeId::ROOT {
+                continue; // only the kernel's memory of a number: nobody can read it any more
+            }
             if inode.kind == crate::causal::NodeKind::File {
                 for (_, version) in &inner.state.content.0 {
                     contents.push(decode(&version.data)?);

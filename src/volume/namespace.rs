@@ -170,6 +170,9 @@ impl Namespace {
             self.unsealed.insert(inode.ino, inode.clone());
         }
         inner.version += 1;
+        // The join knows an attribute by the change that last asserted it.
+        let dot = self.vector.next(self.writer);
+        inner.state.assert_attributes(dot);
     }
 
     /// Entries of directory `dir` changed: its modification time is `stamp`'s, its subdirectories changed by `subdirs`.
