@@ -15,7 +15,8 @@ fn played(scratch: &Scratch) -> Vec<Box<dyn History>> {
     let (sender, receiver) = mpsc::channel();
     let context = Context { stop: Arc::new(AtomicBool::new(false)), acknowledged: sender, now: Arc::new(|| 0) };
     let load = Load::start(&scratch.path().join("load"), 5, &context);
-    for _ in 0..200 {
+    // Enough that each of the four has promised something, however unfairly the processors are shared.
+    for _ in 0..1600 {
         receiver.recv().unwrap();
     }
     load.finish()
