@@ -9,6 +9,9 @@ mod cache;
 mod chunk;
 mod codec;
 mod dedup;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod manifest;
 
 pub use blocks::{Blocks, Fetch, Options, Stat};

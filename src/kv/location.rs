@@ -9,19 +9,44 @@ use super::arena::Options;
 use super::{ArenaKv, FileKv, Kv, MemoryKv, SledKv};
 use crate::base::{Error, Kind, Result};
 
+/// What a location names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location<'a> {
+    /// `memory:`
+    Memory,
+    /// `arena:DIR`
+    Arena(&'a Path),
+    /// `file:DIR`
+    File(&'a Path),
+    /// `sled:DIR`
+    Sled(&'a Path),
+}
+
+impl<'a> Location<'a> {
+    /// Read a location; nothing is opened. [`Kind::Invalid`] for anything else.
+    pub fn parse(location: &'a str) -> Result<Self> {
+        let invalid = || Error::new(Kind::Invalid, "understand location", location);
+        let (scheme, rest) = location.split_once(':').ok_or_else(invalid)?;
+        let dir = || if rest.is_empty() { Err(invalid()) } else { Ok(Path::new(rest)) };
+        match scheme {
+            "memory" if rest.is_empty() => Ok(Self::Memory),
+            "arena" => dir().map(Self::Arena),
+            "file" => dir().map(Self::File),
+            "sled" => dir().map(Self::Sled),
+            _ => Err(invalid()),
+        }
+    }
+}
+
 /// Open the store at `location`: `memory:`, `arena:DIR`, `file:DIR` or `sled:DIR`.
 ///
 /// [`Kind::Invalid`] for anything else; otherwise whatever opening gives.
 pub fn open(location: &str) -> Result<Arc<dyn Kv>> {
-    let invalid = || Error::new(Kind::Invalid, "understand location", location);
-    let (scheme, rest) = location.split_once(':').ok_or_else(invalid)?;
-    let dir = || if rest.is_empty() { Err(invalid()) } else { Ok(Path::new(rest)) };
-    Ok(match scheme {
-        "memory" if rest.is_empty() => Arc::new(MemoryKv::default()),
-        "arena" => Arc::new(ArenaKv::open(dir()?, Options::default())?),
-        "file" => Arc::new(FileKv::open(dir()?)?),
-        "sled" => Arc::new(SledKv::open(dir()?)?),
-        _ => return Err(invalid()),
+    Ok(match Location::parse(location)? {
+        Location::Memory => Arc::new(MemoryKv::default()),
+        Location::Arena(dir) => Arc::new(ArenaKv::open(dir, Options::default())?),
+        Location::File(dir) => Arc::new(FileKv::open(dir)?),
+        Location::Sled(dir) => Arc::new(SledKv::open(dir)?),
     })
 }
 

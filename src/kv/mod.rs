@@ -25,7 +25,7 @@ use crate::base::{Bid, Digest, Error, Kind, Result, hash};
 
 pub use arena_kv::ArenaKv;
 pub use file::FileKv;
-pub use location::open;
+pub use location::{Location, open};
 pub use memory::MemoryKv;
 pub use sled_kv::SledKv;
 

@@ -124,15 +124,17 @@ fn inner(author: &[u8; 32], writer: WriterIndex, seq: u64, body: &[u8]) -> Resul
 }
 
 fn inside<'a>(envelope: &Envelope, inner: &'a [u8]) -> Option<&'a [u8]> {
+    body_within(envelope.author, envelope.writer, envelope.seq, inner)
+}
+
+/// The body within a decrypted head, if all else there is as its envelope says.
+pub(super) fn body_within(author: [u8; 32], writer: WriterIndex, seq: u64, inner: &[u8]) -> Option<&[u8]> {
     let mut cursor = Cursor::new(inner);
-    let author: [u8; 32] = cursor.array()?;
-    let writer = cursor.number()?;
-    let seq = cursor.array().map(u64::from_le_bytes)?;
+    let repeated = (cursor.array()?, cursor.number()?, cursor.array().map(u64::from_le_bytes)?);
     let len = usize::try_from(cursor.number()?).ok()?;
     let body = cursor.bytes(len)?;
     let exact = inner.len() == INNER.checked_add(padded_len(len))? && cursor.rest().iter().all(|b| *b == 0);
-    let agrees = (author, writer, seq) == (envelope.author, envelope.writer, envelope.seq);
-    (exact && agrees).then_some(body)
+    (exact && repeated == (author, writer, seq)).then_some(body)
 }
 
 /// Envelope (signature not yet checked), associated data, sealed body.

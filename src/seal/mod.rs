@@ -13,6 +13,9 @@ mod context;
 mod cursor;
 mod device;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod genesis;
 pub mod head;
 mod keystore;

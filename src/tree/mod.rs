@@ -11,6 +11,9 @@ mod cache;
 mod cursor;
 mod diff;
 mod edit;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod node;
 mod range;
 mod shape;

@@ -12,6 +12,11 @@ mod collect;
 mod content;
 mod figures;
 mod filesystem;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(test)]
+mod golden;
 mod inode;
 mod journal;
 mod names;

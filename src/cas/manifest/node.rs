@@ -106,17 +106,23 @@ impl Node {
         self.entries.len() * (size_of::<Entry>() + size_of::<u64>()) + 64
     }
 
+    /// The bytes it was decoded from: there is one encoding.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn encoded(&self, level: u8) -> Vec<u8> {
+        encode(level, &self.entries)
+    }
+
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// Index of the entry that covers `offset` (the number of entries, if none does). O(log n).
-    pub(super) fn find(&self, offset: u64) -> usize {
+    pub(crate) fn find(&self, offset: u64) -> usize {
         self.ends.partition_point(|end| *end <= offset)
     }
 
     /// Entry `index` and the offset within the node at which it starts.
-    pub(super) fn get(&self, index: usize) -> Option<(u64, Entry)> {
+    pub(crate) fn get(&self, index: usize) -> Option<(u64, Entry)> {
         let entry = *self.entries.get(index)?;
         let end = *self.ends.get(index)?;
         Some((end.saturating_sub(entry.span), entry))

@@ -15,6 +15,9 @@ mod delete;
 mod disk;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod heal;
 mod index;

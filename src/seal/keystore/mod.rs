@@ -150,6 +150,12 @@ fn decode(lock: &Lock, bytes: &[u8]) -> Option<(DeviceRoot, Vec<VolumeSecrets>)>
     body::decode(&plain)
 }
 
+/// Whether `bytes` read as a header, and as a decrypted body: for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn readable(bytes: &[u8]) -> (bool, bool) {
+    (Header::parse(bytes).is_some(), body::decode(bytes).is_some())
+}
+
 fn corrupt(path: &Path) -> Error {
     Error::new(Kind::Corrupt, "open keystore", path.display().to_string())
 }

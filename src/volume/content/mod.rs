@@ -9,6 +9,8 @@ mod settle;
 mod spill;
 mod stream;
 
+#[cfg(test)]
+pub(in crate::volume) use file::encode;
 pub(in crate::volume) use file::{File, allocated, decode};
 pub(in crate::volume) use gauge::Gauge;
 pub(in crate::volume) use pieces::{Piece, Pieces, Segment, Source};

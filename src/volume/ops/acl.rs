@@ -90,6 +90,17 @@ fn attribute<'a>(state: &'a NodeState, name: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
+/// Read a list and do to it what modes do: for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(in crate::volume) fn try_access_list(bytes: &[u8]) {
+    if let Ok(mut list) = parse(bytes) {
+        let again = parse(&encode(&list)).ok();
+        assert_eq!(again.as_ref(), Some(&list), "a list survives its encoding");
+        let perm = restrict(&mut list, 0o640);
+        assert!(perm <= 0o640 && mode_of(&list) == perm, "bits are only taken away");
+    }
+}
+
 fn parse(bytes: &[u8]) -> Result<Vec<Entry>> {
     let bad = || Error::new(Kind::Invalid, "read access control list", "");
     let (version, rest) = bytes.split_first_chunk::<4>().ok_or_else(bad)?;

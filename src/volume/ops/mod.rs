@@ -14,4 +14,6 @@ mod space;
 mod unlink;
 mod xattr;
 
+#[cfg(feature = "fuzzing")]
+pub(in crate::volume) use acl::try_access_list;
 pub(in crate::volume) use listing::Listings;
