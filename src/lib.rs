@@ -32,6 +32,7 @@ pub mod tree;
 pub mod volume;
 
 pub mod fuse;
+pub mod net;
 
 pub mod daemon;
 

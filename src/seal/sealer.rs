@@ -150,6 +150,11 @@ impl Sealer {
         Ok(Opened { codec: frame.codec, body: frame.body, plain_len: frame.plain_len })
     }
 
+    /// The name of these sealed bytes. Needs no key.
+    pub fn bid(sealed: &[u8]) -> Bid {
+        bid_of(sealed)
+    }
+
     /// Whether `bid` names these sealed bytes. Needs no key: stores and peers use it too.
     pub fn verify_bid(bid: &Bid, sealed: &[u8]) -> bool {
         bid_of(sealed) == *bid

@@ -6,6 +6,7 @@ pub mod control;
 mod failure;
 mod frame;
 mod path;
+pub mod peer;
 
 pub use failure::{Advice, Failure, kind_from_name, kind_name};
 pub use frame::{Frame, MAX_FRAME, read_frame, write_data, write_frame};

@@ -1,0 +1,193 @@
+//! What the swarm reports, turned into sessions, addresses and answers.
+//!
+//! Must never trust an address or a name that an unauthenticated party told.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::{ConnectionId, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Stream, identify, mdns};
+
+use super::connections::Connection;
+use super::{Command, Driver, chance};
+use crate::net::link::Link;
+use crate::net::session::{Ending, Session};
+use crate::net::swarm::BehaviourEvent;
+use crate::net::swarm::exchange::{Event, What};
+use crate::net::{Peer, dialing, join};
+
+impl Driver {
+    pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.established(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                if let Some(cause) = cause {
+                    tracing::debug!(%cause, "a connection broke");
+                }
+                self.closed(connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                tracing::debug!(peer = ?peer_id, %error, "a dial failed");
+                self.next_group(connection_id, true);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.shared.listening(address, true),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.shared.listening(address, false),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                if let Err(error) = reason {
+                    tracing::warn!(?addresses, %error, "stopped listening");
+                }
+                for address in addresses {
+                    self.shared.listening(address, false);
+                }
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::debug!(%error, "a listener failed once"),
+            _ => {}
+        }
+    }
+
+    fn behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Exchange(event) => self.exchange(event),
+            BehaviourEvent::Ping(ping) => {
+                if let (Ok(rtt), Some(connection)) = (ping.result, self.connections.get_mut(ping.connection)) {
+                    connection.session.iter().for_each(|session| session.set_rtt(rtt));
+                    connection.rtt = Some(rtt);
+                }
+            }
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                self.told(peer_id, connection_id, info.listen_addrs);
+            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, address) in found {
+                    self.heard(peer, address);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn exchange(&mut self, Event { peer, connection, what }: Event) {
+        match what {
+            What::Session(streams) => self.session(peer, connection, *streams),
+            What::JoinAsked(stream) => self.join_asked(peer, connection, stream),
+            What::JoinOpened(stream) => self.join_opened(connection, stream),
+            What::Useless => {
+                tracing::debug!(%peer, "a peer does not speak our protocol");
+                self.fail_joins_on(connection);
+                self.swarm.close_connection(connection);
+            }
+        }
+    }
+
+    fn established(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let Some(peer) = Peer::from_libp2p(&peer) else { return };
+        self.attempts.retain(|attempt| attempt.id != id);
+        let address = endpoint.get_remote_address();
+        let transport = dialing::transport(address);
+        let loopback = dialing::is_loopback(address);
+        self.connections.insert(id, Connection { peer, transport, loopback, session: None, ready: false, rtt: None });
+        self.shared.redial.lock().connected(peer);
+        self.open_join(&peer, id);
+    }
+
+    fn closed(&mut self, id: ConnectionId) {
+        let Some(Connection { peer, session, .. }) = self.connections.remove(id) else { return };
+        if let Some(session) = session {
+            session.close();
+        }
+        if !self.connections.any(&peer) {
+            self.shared.redial.lock().lost(&peer, Instant::now(), chance());
+        }
+        self.fail_joins_on(id);
+    }
+
+    fn session(&mut self, peer: Peer, id: ConnectionId, [control, interactive, bulk]: [Stream; 3]) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let transport = connection.transport;
+        let link = Link {
+            peer,
+            transport,
+            control: Box::new(control),
+            interactive: Box::new(interactive),
+            bulk: Box::new(bulk),
+        };
+        let number = self.shared.next_session();
+        let (session, outbox) = Session::new(number, &link, Arc::clone(&self.serve), Arc::clone(&self.walks));
+        connection.rtt.iter().for_each(|rtt| session.set_rtt(*rtt));
+        connection.session = Some(Arc::clone(&session));
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let (ready_shared, ready_session) = (Arc::clone(&shared), Arc::clone(&session));
+            let ready = move || {
+                ready_shared.session_ready(&ready_session);
+                let _ = ready_shared.commands.send(Command::Ready(id));
+            };
+            let ending = session.run(link, outbox, ready).await;
+            shared.session_over(&session);
+            let _ = shared.commands.send(Command::Over(id, ending));
+        });
+    }
+
+    /// Of several connections with one peer, the side with the smaller name closes what is too much.
+    pub(super) fn ready(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.ready = true;
+        let peer = connection.peer;
+        if self.shared.local < peer {
+            for surplus in self.connections.surplus(&peer) {
+                self.swarm.close_connection(surplus);
+            }
+        }
+    }
+
+    pub(super) fn over(&mut self, id: ConnectionId, ending: Ending) {
+        let peer = self.connections.get_mut(id).map(|connection| connection.peer);
+        match (ending, peer) {
+            (Ending::Violation(error), Some(peer)) => {
+                tracing::warn!(%peer, error = %error.chain(), "a peer is refused for a while");
+                self.shared.gate.ban(peer, Instant::now() + self.ban);
+                let _ = self.swarm.disconnect_peer_id(peer.to_libp2p());
+            }
+            (Ending::Violation(error) | Ending::Lost(error), _) => {
+                tracing::debug!(?peer, error = %error.chain(), "a session ended");
+                self.swarm.close_connection(id);
+            }
+        }
+    }
+
+    fn join_asked(&mut self, peer: Peer, connection: ConnectionId, stream: Stream) {
+        if !self.serve.inviting() {
+            return;
+        }
+        let serve = Arc::clone(&self.serve);
+        tokio::spawn(async move {
+            if let Err(error) = join::answer(stream, peer, serve).await {
+                tracing::debug!(%peer, ?connection, error = %error.chain(), "a join was cut short");
+            }
+        });
+    }
+
+    /// Addresses that a connected peer says it listens on.
+    fn told(&mut self, peer: PeerId, connection: ConnectionId, addresses: Vec<Multiaddr>) {
+        let near = self.connections.get_mut(connection).is_some_and(|c| c.loopback);
+        for address in addresses.into_iter().take(16) {
+            if near || !dialing::is_loopback(&address) {
+                self.heard(peer, address);
+            }
+        }
+    }
+
+    fn heard(&mut self, peer: PeerId, address: Multiaddr) {
+        let Some(peer) = Peer::from_libp2p(&peer) else { return };
+        if !self.shared.gate.is_member(&peer, Instant::now()) {
+            return;
+        }
+        if let Some(address) = dialing::without_peer(address, &peer).filter(dialing::is_dialable) {
+            self.shared.redial.lock().hear(peer, address);
+        }
+    }
+}
