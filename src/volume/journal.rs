@@ -54,6 +54,12 @@ pub(super) struct Pieces {
 /// Offset, length, and where it is: a block from some byte on (and whether the chunker cut it), or zeros.
 pub(super) type Placed = (u64, u64, Option<(Ref, u32, bool)>);
 
+/// A node taken into an entry, and the version of it that the journal had until then.
+struct Taken {
+    inode: Arc<Inode>,
+    journaled: u64,
+}
+
 impl Volume {
     /// Make every change of metadata, and the content of `synced`, part of the journal. What was changed
     /// before this call is durable once the log is synced to the returned position.
@@ -98,11 +104,14 @@ impl Volume {
     }
 
     /// The states of all changed nodes at one moment; `taken` says which, also when this fails half-way.
-    fn gather(&self, taken: &mut Vec<Arc<Inode>>, synced: Option<&Arc<Inode>>) -> Result<Batch> {
+    fn gather(&self, taken: &mut Vec<Taken>, synced: Option<&Arc<Inode>>) -> Result<Batch> {
         let mut ns = self.ns.lock();
-        taken.extend(ns.unjournaled.drain().map(|(_, inode)| inode));
+        taken.extend(ns.unjournaled.drain().map(|(_, inode)| {
+            let journaled = inode.inner.lock().journaled;
+            Taken { inode, journaled }
+        }));
         let mut changes = Vec::with_capacity(taken.len() + 1);
-        for inode in taken.iter() {
+        for Taken { inode, .. } in taken.iter() {
             let mut inner = inode.inner.lock();
             let gone = inner.is_unlinked() && inode.id != NodeId::ROOT;
             if !(gone && inner.journaled == 0 && inner.rows.is_empty()) {
@@ -128,12 +137,13 @@ impl Volume {
         Ok(Batch { vector: ns.vector.clone(), clock: ns.clock.last(), changes })
     }
 
-    /// The entry could not be written: all of it still has to be.
-    fn take_back(&self, taken: Vec<Arc<Inode>>, synced: Option<&Arc<Inode>>) {
+    /// The entry could not be written: all of it still has to be. What the journal said before it stands: a
+    /// node that is gone must be said to be gone if it was ever said to be there.
+    fn take_back(&self, taken: Vec<Taken>, synced: Option<&Arc<Inode>>) {
         let mut ns = self.ns.lock();
-        for inode in taken {
+        for Taken { inode, journaled } in taken {
             let mut inner = inode.inner.lock();
-            inner.journaled = 0;
+            inner.journaled = journaled;
             if let Some(file) = inner.file.as_mut() {
                 file.restate_all();
             }
