@@ -69,6 +69,7 @@ pub const FENCES: &[Fence] = &[
     fence("toml_edit", &["daemon/", "cli/"]),
     fence("tracing", ANYWHERE),
     fence("tracing_subscriber", &["daemon/", "cli/"]),
+    fence("x25519_dalek", &["seal/"]),
     fence("zeroize", &["seal/"]),
     fence("zstd", &["cas/"]),
 ];

@@ -157,11 +157,14 @@ def keystore(v):
     header = b"lvgkeys1" + bytes([kind, 0, 0, 0]) + b"".join(map(u32, cost)) + salt
     header += kdf("keystore commitment", master)
     header += plain_hash(header)[:16]
-    plain = b"\x01" + bytes.fromhex(v["root"]) + u32(2)
+    plain = b"\x02" + bytes.fromhex(v["root"]) + u32(2)
     plain += bytes.fromhex(v["volume"]) + u32(v["incarnation"]) + u32(len(v["epochs"]))
     plain += b"".join(u32(n) + bytes.fromhex(secret) for n, secret in v["epochs"])
     plain += u32(v["genesis_len"]) + body(v["genesis_len"])
-    plain += bytes.fromhex(v["second_volume"]) + u32(0) + u32(0) + u32(0)
+    address = v["address"].encode()
+    plain += u32(v["writer"]) + u32(v["membership_len"]) + body(v["membership_len"])
+    plain += u32(1) + bytes.fromhex(v["peer"]) + u32(1) + u32(len(address)) + address
+    plain += bytes.fromhex(v["second_volume"]) + u32(0) + u32(0) + u32(0) + u32(0) + u32(0) + u32(0)
     return header + nonce + xchacha_seal(kdf("keystore key", master), nonce, header, plain)
 
 

@@ -39,7 +39,7 @@ pub fn new_volume(device: &DeviceRoot, dedup: Dedup, chunking: Chunking) -> Resu
         created: System.now(),
     };
     let (id, bytes) = genesis.sign(&key)?;
-    Ok(VolumeSecrets { id, epochs: vec![(0, EpochSecret::generate(&System))], incarnation: 0, genesis: bytes })
+    Ok(VolumeSecrets::founded(id, bytes, EpochSecret::generate(&System)))
 }
 
 /// Make the empty volume in `dir`; durable when this returns.

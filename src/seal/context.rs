@@ -18,6 +18,10 @@ pub const KEYSTORE_OPEN: &str = "lovage 2026 v1 keystore without passphrase";
 pub const KEYSTORE_KEY: &str = "lovage 2026 v1 keystore key";
 pub const KEYSTORE_COMMIT: &str = "lovage 2026 v1 keystore commitment";
 
+pub const BOX_KEY: &str = "lovage 2026 v1 box key";
+pub const INVITE_VERIFIER: &str = "lovage 2026 v1 invite verifier";
+pub const INVITE_REPLY: &str = "lovage 2026 v1 invite reply";
+
 /// Every context; a test proves them distinct.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
@@ -36,6 +40,9 @@ pub const ALL: &[&str] = &[
     KEYSTORE_OPEN,
     KEYSTORE_KEY,
     KEYSTORE_COMMIT,
+    BOX_KEY,
+    INVITE_VERIFIER,
+    INVITE_REPLY,
 ];
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ impl<'a> Cursor<'a> {
         (self.bytes(magic.len())? == magic).then_some(())
     }
 
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Everything left.
     pub fn rest(self) -> &'a [u8] {
         self.0

@@ -9,6 +9,7 @@
 
 mod aead;
 mod author;
+mod boxed;
 mod context;
 mod cursor;
 mod device;
@@ -18,15 +19,18 @@ mod frame;
 pub mod fuzzing;
 pub mod genesis;
 pub mod head;
+pub mod invite;
 mod keystore;
 mod lead;
 mod local;
+pub mod membership;
 mod padding;
 mod reference;
 mod sealer;
 mod secret;
 
 pub use author::AuthorKey;
+pub use boxed::{BOXED, open as open_box, public as box_key, seal as seal_box};
 pub use device::DeviceRoot;
 pub use keystore::{Cost, Keystore, Passphrase, VolumeSecrets};
 pub use local::LocalSealer;

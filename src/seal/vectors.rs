@@ -165,8 +165,18 @@ fn keystores() -> Value {
         store.device = DeviceRoot::new(secret(0x40));
         let epochs = vec![(0, EpochSecret::new(secret(0))), (3, EpochSecret::new(secret(3)))];
         store.volumes = vec![
-            VolumeSecrets { id: VOLUME, epochs, incarnation: 9, genesis: body(20) },
-            VolumeSecrets { id: VolumeId([1; 16]), epochs: vec![], incarnation: 0, genesis: vec![] },
+            VolumeSecrets {
+                epochs,
+                incarnation: 9,
+                writer: 5,
+                membership: body(30),
+                addresses: vec![(secret(0x11), vec!["/ip4/192.0.2.1/tcp/1".to_owned()])],
+                ..VolumeSecrets::founded(VOLUME, body(20), EpochSecret::new(secret(0)))
+            },
+            VolumeSecrets {
+                epochs: vec![],
+                ..VolumeSecrets::founded(VolumeId([1; 16]), vec![], EpochSecret::new(secret(0)))
+            },
         ];
         store.save().unwrap();
         json!({
@@ -174,6 +184,7 @@ fn keystores() -> Value {
             "root": hex(&secret(0x40)), "volume": hex(&VOLUME.0), "incarnation": 9,
             "epochs": [[0, hex(&secret(0))], [3, hex(&secret(3))]], "genesis_len": 20,
             "second_volume": hex(&[1; 16]),
+            "writer": 5, "membership_len": 30, "peer": hex(&secret(0x11)), "address": "/ip4/192.0.2.1/tcp/1",
             "file": hex(&std::fs::read(&path).unwrap()),
         })
     };

@@ -120,7 +120,7 @@ impl Volume {
             seq: 0,
             head: [0; 32],
         };
-        let writer = secrets.incarnation;
+        let writer = secrets.writer;
         let ns = Namespace::new(roots, Vector::default(), writer, setup.clock.now(), residents);
         Ok(Self {
             id: secrets.id,

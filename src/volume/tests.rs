@@ -30,7 +30,11 @@ impl Home {
             created: crate::base::port::Time(0),
         };
         let (id, genesis) = genesis.sign(&admin).unwrap();
-        let secrets = VolumeSecrets { id, epochs: vec![(0, EpochSecret::generate(&entropy))], incarnation: 1, genesis };
+        let secrets = VolumeSecrets {
+            incarnation: 1,
+            writer: 1,
+            ..VolumeSecrets::founded(id, genesis, EpochSecret::generate(&entropy))
+        };
         Self { dir: tempfile::tempdir().unwrap(), device, secrets, options: Options::default() }
     }
 

@@ -20,7 +20,7 @@ use super::aead;
 use super::device::DeviceRoot;
 use super::sealer::Sealer;
 use super::secret::EpochSecret;
-use crate::base::{Error, Kind, Result, VolumeId, port};
+use crate::base::{Error, Kind, Result, VolumeId, WriterIndex, port};
 
 /// What the device knows of one volume.
 #[derive(Clone)]
@@ -33,9 +33,24 @@ pub struct VolumeSecrets {
     pub incarnation: u32,
     /// The signed genesis; see `genesis::Genesis::open`.
     pub genesis: Vec<u8>,
+    /// This device's index in the volume's writer table; 0 for its founder.
+    pub writer: WriterIndex,
+    /// Who belongs, as stored; see `membership::Membership`. Empty in stores written before there was one.
+    pub membership: Vec<u8>,
+    /// Other devices of the volume and where they were reached last: identity and multiaddresses.
+    pub addresses: Vec<(PeerKey, Vec<String>)>,
 }
 
+/// The Ed25519 public key behind a peer id.
+pub type PeerKey = [u8; 32];
+
 impl VolumeSecrets {
+    /// The keys of a volume that this device founds: nobody else belongs yet.
+    pub fn founded(id: VolumeId, genesis: Vec<u8>, first: EpochSecret) -> Self {
+        let (membership, addresses) = (Vec::new(), Vec::new());
+        Self { id, epochs: vec![(0, first)], incarnation: 0, genesis, writer: 0, membership, addresses }
+    }
+
     /// The volume's sealer; [`Kind::Invalid`] on a device without its epochs.
     pub fn sealer(&self) -> Result<Sealer> {
         Sealer::new(self.id, &self.epochs)

@@ -12,7 +12,15 @@ fn entropy() -> Arc<dyn port::Entropy> {
 
 fn secrets(n: u8) -> VolumeSecrets {
     let epochs = (0..u32::from(n)).map(|e| (e, EpochSecret::new([n; 32]))).collect();
-    VolumeSecrets { id: VolumeId([n; 16]), epochs, incarnation: u32::from(n) * 7, genesis: vec![n; usize::from(n) * 9] }
+    VolumeSecrets {
+        id: VolumeId([n; 16]),
+        epochs,
+        incarnation: u32::from(n) * 7,
+        genesis: vec![n; usize::from(n) * 9],
+        writer: u32::from(n) * 3,
+        membership: vec![n; usize::from(n) * 5],
+        addresses: vec![([n; 32], vec!["a".repeat(n.into()), String::new()]); usize::from(n % 3)],
+    }
 }
 
 fn directory() -> (tempfile::TempDir, PathBuf) {
@@ -163,10 +171,11 @@ fn a_file_beyond_the_limit_is_refused_before_it_is_read_whole() {
 proptest::proptest! {
     #[test]
     fn any_body_round_trips_and_no_prefix_of_it_decodes(
-        root: [u8; 32], incarnation: u32, epochs: Vec<(u32, [u8; 32])>, genesis: Vec<u8>
+        root: [u8; 32], incarnation: u32, epochs: Vec<(u32, [u8; 32])>, genesis: Vec<u8>,
+        writer: u32, membership: Vec<u8>, addresses in proptest::collection::vec(proptest::prelude::any::<([u8; 32], Vec<String>)>(), 0..3)
     ) {
         let epochs = epochs.into_iter().map(|(n, bytes)| (n, EpochSecret::new(bytes))).collect();
-        let volume = VolumeSecrets { id: VolumeId([1; 16]), epochs, incarnation, genesis };
+        let volume = VolumeSecrets { id: VolumeId([1; 16]), epochs, incarnation, genesis, writer, membership, addresses };
         let plain = body::encode(&DeviceRoot::new(root), &[volume, secrets(2)]).unwrap();
         let (device, volumes) = body::decode(&plain).unwrap();
         assert_eq!(*body::encode(&device, &volumes).unwrap(), *plain);
@@ -178,6 +187,7 @@ proptest::proptest! {
     fn arbitrary_headers_and_bodies_never_panic(bytes: Vec<u8>) {
         let _ = Header::parse(&[b"lvgkeys1".as_slice(), &bytes].concat());
         let _ = body::decode(&[&[1], bytes.as_slice()].concat());
+        let _ = body::decode(&[&[2], bytes.as_slice()].concat());
     }
 }
 
@@ -241,6 +251,23 @@ fn hostile_counts_in_the_body_allocate_nothing() {
     plain.extend_from_slice(&[0; 20]);
     plain.extend_from_slice(&u32::MAX.to_le_bytes());
     assert!(body::decode(&plain).is_none());
+}
+
+/// Written before volumes were shared: the same device and keys, nobody else.
+#[test]
+fn a_store_of_the_first_version_opens_and_is_saved_as_the_second() {
+    let (_dir, path) = directory();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fstests/format/keystore-1.hex")).unwrap();
+    let digit = |c: u8| u8::try_from(char::from(c).to_digit(16).unwrap()).unwrap();
+    let bytes: Vec<u8> = text.trim().as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let store = Keystore::open(&path, None).unwrap();
+    let [first, second] = store.volumes.as_slice() else { panic!("two volumes") };
+    assert_eq!((first.incarnation, first.writer, first.genesis.len(), first.epochs.len()), (9, 0, 20, 2));
+    assert!(first.membership.is_empty() && first.addresses.is_empty() && second.epochs.is_empty());
+    store.save().unwrap();
+    assert!(same(&store, &Keystore::open(&path, None).unwrap()));
 }
 
 #[test]

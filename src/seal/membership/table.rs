@@ -1,0 +1,118 @@
+//! Who belongs to a volume: what a set of records adds up to.
+//!
+//! The result depends on the set of records only, not on the order in which they came. Must never let an
+//! index, once given, mean another device.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Role;
+use super::record::{Entry, Member, Record};
+use crate::base::WriterIndex;
+use crate::seal::boxed::BOXED;
+
+/// Sealed secrets of one epoch, by reader.
+pub type Boxes = BTreeMap<WriterIndex, [u8; BOXED]>;
+
+/// Members, removals and epochs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Everyone ever added, with the role of today.
+    added: BTreeMap<WriterIndex, Member>,
+    /// Everyone ever removed: one removal on any branch is enough.
+    removed: BTreeSet<WriterIndex>,
+    epochs: BTreeMap<u32, Boxes>,
+}
+
+/// Indexes that a member with this index may give to others: its own sixteen bits. Two admins apart from each
+/// other therefore never give one index to two devices. Nobody below has a lane: `None`.
+pub fn lane(by: WriterIndex) -> Option<std::ops::RangeInclusive<WriterIndex>> {
+    let by = u16::try_from(by).ok()?;
+    let base = u32::from(by) << 16;
+    Some(base.max(1)..=base | 0xffff)
+}
+
+impl Table {
+    /// Devices that belong, by index.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.added.values().filter(|m| !self.removed.contains(&m.writer))
+    }
+
+    /// A member, or one that was.
+    pub fn ever(&self, writer: WriterIndex) -> Option<&Member> {
+        self.added.get(&writer)
+    }
+
+    /// Everyone ever added and whether they still belong.
+    pub fn everyone(&self) -> impl Iterator<Item = (&Member, bool)> {
+        self.added.values().map(|m| (m, !self.removed.contains(&m.writer)))
+    }
+
+    /// The member with this index.
+    pub fn member(&self, writer: WriterIndex) -> Option<&Member> {
+        self.added.get(&writer).filter(|m| !self.removed.contains(&m.writer))
+    }
+
+    /// Every epoch after the first, with its sealed secrets.
+    pub fn epochs(&self) -> &BTreeMap<u32, Boxes> {
+        &self.epochs
+    }
+
+    /// The newest epoch; 0 at first.
+    pub fn epoch(&self) -> u32 {
+        self.epochs.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// The next index that the member `by` may give.
+    pub fn next_writer(&self, by: WriterIndex) -> Option<WriterIndex> {
+        lane(by)?.find(|index| !self.added.contains_key(index) && !self.removed.contains(index))
+    }
+
+    /// The next epoch that the member `by` may start: unlike any that another starts at the same time.
+    pub fn next_epoch(&self, by: WriterIndex) -> Option<u32> {
+        let next = (self.epoch() >> 16).checked_add(1)?;
+        Some(next.checked_shl(16).filter(|_| next <= 0xffff)? | u32::from(u16::try_from(by).ok()?))
+    }
+
+    /// Whether the member `by` may make this change now.
+    pub(super) fn allows(&self, by: WriterIndex, entry: &Entry) -> bool {
+        match entry {
+            Entry::Add(member) => {
+                let mine = lane(by).is_some_and(|lane| lane.contains(&member.writer));
+                let unused = |m: &Member| m.author != member.author;
+                mine && !self.added.contains_key(&member.writer) && self.added.values().all(unused)
+            }
+            Entry::Remove(writer) | Entry::Role(writer, _) => self.added.contains_key(writer),
+            Entry::Epoch { epoch, .. } => *epoch > self.epoch() && self.next_epoch(by).is_some_and(|e| e == *epoch),
+        }
+    }
+
+    /// Take over what a record says that is allowed. Where two branches clash, the first in order stays.
+    pub(super) fn apply(&mut self, record: &Record) {
+        for entry in &record.entries {
+            match entry {
+                Entry::Add(member) => {
+                    self.added.entry(member.writer).or_insert_with(|| member.clone());
+                }
+                Entry::Remove(writer) => {
+                    self.removed.insert(*writer);
+                }
+                Entry::Role(writer, role) => {
+                    if let Some(member) = self.added.get_mut(writer) {
+                        member.role = *role;
+                    }
+                }
+                Entry::Epoch { epoch, boxes } => {
+                    self.epochs.entry(*epoch).or_insert_with(|| boxes.iter().copied().collect());
+                }
+            }
+        }
+    }
+
+    /// The index under which `signer` may sign, if it may: an admin's author key, or the founder's own.
+    pub(super) fn authority(&self, signer: &[u8; 32], founder: &[u8; 32]) -> Option<WriterIndex> {
+        if signer == founder {
+            return self.member(0).filter(|m| m.role == Role::Admin).map(|m| m.writer);
+        }
+        self.members().find(|m| m.role == Role::Admin && m.author == *signer).map(|m| m.writer)
+    }
+}
