@@ -132,9 +132,8 @@ impl Driver {
             Command::Over(connection, ending) => self.over(connection, ending),
             Command::NextGroup(attempt) => self.next_group(attempt, false),
             Command::Done(connection) => {
-                if !self.connections.has_session(connection) {
-                    self.swarm.close_connection(connection);
-                }
+                self.talk_ended(connection);
+                self.done_unless_talking(connection);
             }
             Command::Shutdown(_) => {}
         }
@@ -221,6 +220,7 @@ impl Driver {
         let waiting = self.joins.iter_mut().find(|join| join.peer == *peer && join.asked_on.is_none());
         if let Some(join) = waiting {
             join.asked_on = Some(connection);
+            self.connections.get_mut(connection).into_iter().for_each(|c| c.talks += 1);
             self.swarm.behaviour_mut().exchange.open_join(peer, connection);
         }
     }
@@ -248,9 +248,17 @@ impl Driver {
     /// The connection on which a join was asked is gone.
     fn fail_joins_on(&mut self, connection: ConnectionId) {
         let on = Some(connection);
-        let (failed, kept) = std::mem::take(&mut self.joins).into_iter().partition(|join| join.asked_on == on);
+        let (failed, kept): (Vec<Join>, _) =
+            std::mem::take(&mut self.joins).into_iter().partition(|join| join.asked_on == on);
         self.joins = kept;
+        for _ in &failed {
+            self.talk_ended(connection);
+        }
         self.give_up(failed, Kind::Unreachable);
+    }
+
+    fn talk_ended(&mut self, connection: ConnectionId) {
+        self.connections.get_mut(connection).into_iter().for_each(|c| c.talks = c.talks.saturating_sub(1));
     }
 
     fn expire_joins(&mut self, now: Instant) {

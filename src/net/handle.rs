@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use libp2p::Multiaddr;
 use libp2p::swarm::Swarm;
 use tokio::runtime::Handle;
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dialing;
 use super::driver::{Command, Driver};
+use super::fetch::{Fetcher, Fetching, Wanted};
 use super::gate::Gate;
 use super::redial::Redial;
 use super::session::{Session, SessionId};
@@ -49,6 +51,7 @@ pub(super) struct Shared {
     pub serve: Arc<dyn Serve>,
     pub commands: mpsc::UnboundedSender<Command>,
     pub redial: Mutex<Redial>,
+    pub fetcher: Arc<Fetcher>,
     sessions: RwLock<BTreeMap<Peer, Vec<Arc<Session>>>>,
     /// Bytes sent and received in sessions that are over.
     past: Mutex<BTreeMap<Peer, (u64, u64)>>,
@@ -77,6 +80,7 @@ impl Shared {
             of_peer.push(Arc::clone(session));
             of_peer.len() == 1
         };
+        self.fetcher.session_up(session);
         if first {
             self.serve.presence(&session.peer, true);
         }
@@ -94,6 +98,7 @@ impl Shared {
             }
             (was, last)
         };
+        self.fetcher.session_down(session.id);
         let mut past = self.past.lock();
         let (sent, received) = past.entry(session.peer).or_default();
         *sent += session.traffic.sent.load(Ordering::Relaxed);
@@ -136,6 +141,7 @@ impl Net {
             serve: Arc::clone(&setup.serve),
             commands,
             redial: Mutex::default(),
+            fetcher: Fetcher::new(Arc::clone(&setup.serve)),
             sessions: RwLock::default(),
             past: Mutex::default(),
             listening: Mutex::default(),
@@ -146,6 +152,7 @@ impl Net {
             listen(&mut swarm, &setup.listen, &shared.gate)?;
             let driver = Driver::new(swarm, Arc::clone(&shared), setup.serve, inbox, setup.ban);
             runtime.spawn(driver.run());
+            runtime.spawn(Fetcher::keep_time(Arc::downgrade(&shared.fetcher)));
         }
         Ok(Self { shared, runtime: runtime.clone(), offline: setup.offline })
     }
@@ -218,6 +225,38 @@ impl Net {
     /// Send a head to one peer. [`Kind::Unreachable`] when it is not connected. Does not wait.
     pub fn push_head_to(&self, peer: &Peer, volume: VolumeId, head: &[u8]) -> Result<()> {
         self.reach(peer)?.push_head(volume, head.to_vec())
+    }
+
+    /// Fetch blocks from whoever of the connected members has them, in any order. At most a few thousand at once; what
+    /// the caller does not take holds back the rest. After `patience` what is left fails with [`Kind::Timeout`].
+    /// Every block is verified against its id. Two who want one block share it.
+    pub fn fetch(&self, volume: VolumeId, wanted: &[Wanted], class: Class, patience: Duration) -> Fetching {
+        self.shared.fetcher.fetch(volume, wanted, class, patience, &self.runtime)
+    }
+
+    /// [`Net::fetch`] for threads that want all: the blocks in the order of the question. Must not be called on a thread
+    /// of the runtime.
+    pub fn fetch_blocking(
+        &self,
+        volume: VolumeId,
+        wanted: &[Wanted],
+        class: Class,
+        patience: Duration,
+    ) -> Vec<Result<Bytes>> {
+        let mut fetching = self.fetch(volume, wanted, class, patience);
+        let mut blocks: Vec<Option<Result<Bytes>>> = wanted.iter().map(|_| None).collect();
+        while let Some((index, block)) = fetching.next_blocking() {
+            if let Some(slot) = blocks.get_mut(index) {
+                *slot = Some(block);
+            }
+        }
+        let ended = || Error::new(Kind::Unreachable, "fetch a block", "the network ended");
+        blocks.into_iter().map(|block| block.unwrap_or_else(|| Err(ended()))).collect()
+    }
+
+    /// Bytes of blocks that arrived although somebody else had brought them already.
+    pub fn duplicate_bytes(&self) -> u64 {
+        self.shared.fetcher.duplicates()
     }
 
     /// Ask `peer` to walk a tree or a file of its own and send the blocks: one round trip. [`Kind::Unreachable`] when

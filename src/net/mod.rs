@@ -6,6 +6,7 @@
 
 mod dialing;
 mod driver;
+mod fetch;
 mod gate;
 mod handle;
 mod join;
@@ -20,6 +21,7 @@ mod swarm;
 mod tests;
 mod walk;
 
+pub use fetch::{Fetching, Waited, Wanted};
 pub use handle::{Net, PeerFacts};
 pub use link::Transport;
 pub use peer::Peer;

@@ -103,6 +103,12 @@ impl Redial {
             && entry.state != State::Idle
         {
             entry.state = State::Connected;
+        }
+    }
+
+    /// The connection is good for something: the next failure is the first.
+    pub fn settled(&mut self, peer: &Peer) {
+        if let Some(entry) = self.peers.get_mut(peer) {
             entry.failures = 0;
         }
     }
@@ -214,6 +220,7 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
         redial.due(now).unwrap();
         redial.connected(A);
+        redial.settled(&A);
         redial.lost(&A, now, 255);
         let next = redial.next().unwrap();
         assert!(next > now && next < now + FIRST, "jitter shortens the pause");

@@ -18,6 +18,8 @@ pub(super) struct Connection {
     pub loopback: bool,
     pub session: Option<Arc<Session>>,
     pub ready: bool,
+    /// Join conversations of ours under way.
+    pub talks: u32,
     /// The last round trip, measured perhaps before there was a session.
     pub rtt: Option<std::time::Duration>,
 }
@@ -46,10 +48,6 @@ impl Connections {
     /// A connection on which a member may be asked anything.
     pub fn with_session(&self, peer: &Peer) -> Option<ConnectionId> {
         self.0.iter().find(|(_, c)| c.peer == *peer && c.session.is_some()).map(|(id, _)| *id)
-    }
-
-    pub fn has_session(&self, id: ConnectionId) -> bool {
-        self.0.get(&id).is_some_and(|c| c.session.is_some())
     }
 
     /// Ready connections with `peer` beyond the best: direct before relayed, TCP before QUIC, old before new.

@@ -75,11 +75,19 @@ impl Driver {
             What::Session(streams) => self.session(peer, connection, *streams),
             What::JoinAsked(stream) => self.join_asked(peer, connection, stream),
             What::JoinOpened(stream) => self.join_opened(connection, stream),
-            What::Useless => {
-                tracing::debug!(%peer, "a peer does not speak our protocol");
+            What::NoSession => self.done_unless_talking(connection),
+            What::NoJoin => {
                 self.fail_joins_on(connection);
-                self.swarm.close_connection(connection);
+                self.done_unless_talking(connection);
             }
+        }
+    }
+
+    /// Close a connection that has neither a session nor a conversation.
+    pub(super) fn done_unless_talking(&mut self, id: ConnectionId) {
+        let idle = self.connections.get_mut(id).is_some_and(|c| c.session.is_none() && c.talks == 0);
+        if idle {
+            self.swarm.close_connection(id);
         }
     }
 
@@ -89,7 +97,8 @@ impl Driver {
         let address = endpoint.get_remote_address();
         let transport = dialing::transport(address);
         let loopback = dialing::is_loopback(address);
-        self.connections.insert(id, Connection { peer, transport, loopback, session: None, ready: false, rtt: None });
+        self.connections
+            .insert(id, Connection { peer, transport, loopback, session: None, ready: false, rtt: None, talks: 0 });
         self.shared.redial.lock().connected(peer);
         self.open_join(&peer, id);
     }
@@ -137,6 +146,7 @@ impl Driver {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.ready = true;
         let peer = connection.peer;
+        self.shared.redial.lock().settled(&peer);
         if self.shared.local < peer {
             for surplus in self.connections.surplus(&peer) {
                 self.swarm.close_connection(surplus);

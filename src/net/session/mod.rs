@@ -41,7 +41,6 @@ pub(super) const MOST_WALKS: usize = 16;
 pub(super) type SessionId = u64;
 
 /// What arrives for a request.
-#[allow(dead_code)] // indexes are for the scheduler
 #[derive(Debug, Clone)]
 pub(super) enum Arrived {
     /// A verified block.
@@ -137,13 +136,6 @@ impl Session {
             state.asker.forget(rid);
         }
         sent.map(|()| rid)
-    }
-
-    /// Whether a request of this credit would be accepted now.
-    #[allow(dead_code)] // for the scheduler
-    pub fn fits(&self, class: crate::wire::peer::Class, credit: u32) -> bool {
-        let state = self.state.lock();
-        !state.closed && state.asker.fits(class, credit)
     }
 
     /// Lose interest in what has an index of `from` or above.

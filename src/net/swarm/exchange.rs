@@ -40,8 +40,10 @@ pub(in crate::net) enum What {
     JoinAsked(Stream),
     /// The stream for our own join request.
     JoinOpened(Stream),
-    /// The other side does not answer as it should; the connection is of no use.
-    Useless,
+    /// The other side offers no session.
+    NoSession,
+    /// The other side answers no join.
+    NoJoin,
 }
 
 #[derive(Debug)]
@@ -128,7 +130,8 @@ impl NetworkBehaviour for Exchange {
             Given::Session(streams) => What::Session(streams),
             Given::JoinAsked(stream) => What::JoinAsked(stream),
             Given::JoinOpened(stream) => What::JoinOpened(stream),
-            Given::Useless => What::Useless,
+            Given::NoSession => What::NoSession,
+            Given::NoJoin => What::NoJoin,
         };
         self.events.push_back(ToSwarm::GenerateEvent(Event { peer, connection, what }));
     }

@@ -38,11 +38,15 @@ pub(in crate::net) enum Given {
     JoinAsked(Stream),
     /// Our join stream.
     JoinOpened(Stream),
-    /// A stream could not be opened.
-    Useless,
+    /// The other side offers no session: to it we are a stranger.
+    NoSession,
+    /// It answers no join.
+    NoJoin,
 }
 
-type Output = ConnectionHandlerEvent<Offer, (), Given>;
+/// Of an outbound stream: whether it is for a join.
+type IsJoin = bool;
+type Output = ConnectionHandlerEvent<Offer, IsJoin, Given>;
 
 /// See the module.
 pub(in crate::net) struct Handler {
@@ -96,7 +100,10 @@ impl Handler {
 }
 
 fn open(protocol: StreamProtocol) -> Output {
-    ConnectionHandlerEvent::OutboundSubstreamRequest { protocol: SubstreamProtocol::new(Offer(vec![protocol]), ()) }
+    let is_join = protocol == JOIN;
+    ConnectionHandlerEvent::OutboundSubstreamRequest {
+        protocol: SubstreamProtocol::new(Offer(vec![protocol]), is_join),
+    }
 }
 
 impl ConnectionHandler for Handler {
@@ -105,7 +112,7 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = Offer;
     type OutboundProtocol = Offer;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = ();
+    type OutboundOpenInfo = IsJoin;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
         SubstreamProtocol::new(self.offer.clone(), ())
@@ -123,7 +130,7 @@ impl ConnectionHandler for Handler {
         self.queue.push_back(open(JOIN));
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer>) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), IsJoin>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, name), .. }) => {
                 if name != JOIN {
@@ -140,7 +147,8 @@ impl ConnectionHandler for Handler {
                     self.part(stream, &name);
                 }
             }
-            ConnectionEvent::DialUpgradeError(_) => self.give(Given::Useless),
+            ConnectionEvent::DialUpgradeError(failed) if failed.info => self.give(Given::NoJoin),
+            ConnectionEvent::DialUpgradeError(_) => self.give(Given::NoSession),
             _ => {}
         }
     }

@@ -35,7 +35,6 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    #[allow(dead_code)]
     pub fn stall(&self, closed: bool) {
         *self.closed.lock() = closed;
         self.opened.notify_all();
