@@ -252,6 +252,5 @@ pub(super) fn apply_pieces(inner: &mut Inner, pieces: &Pieces) -> Result<()> {
     file.touched = Some((pieces.mtime, pieces.mtime));
     file.restate_all();
     file.journaled = true;
-    file.generation += 1;
     Ok(())
 }

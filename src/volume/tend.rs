@@ -35,6 +35,8 @@ impl Volume {
         if self.read_only {
             return Ok(false);
         }
+        // Settling a big file takes a while: what is there already does not wait for it.
+        self.blocks.log().sync(self.commit(None)?)?;
         let waiting = self.settle_still();
         let lsn = self.commit(None)?;
         self.blocks.log().sync(lsn)?;
@@ -73,7 +75,7 @@ impl Volume {
                 continue;
             };
             let still = file.touched.is_none_or(|(_, at)| now.saturating_sub(at.0) > STILL || at.0 > now);
-            let many = file.pieces.len() > MANY_PIECES * 4;
+            let many = file.pieces.len() > MANY_PIECES;
             drop(inner);
             if (still || many)
                 && let Err(error) = self.settle(&inode)

@@ -330,6 +330,42 @@ fn syncing_a_big_file_while_it_is_written_does_not_store_it_twice() {
 }
 
 #[test]
+fn a_file_settled_while_it_is_written_loses_nothing() {
+    let home = Home::new();
+    let v = home.open();
+    let mut model = noise(12, 6_000_000);
+    let ino = put(&v, ROOT_INO, "f", &model);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let settling = scope.spawn(|| {
+            let mut settled = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                settled += u32::from(!v.settle(&v.inode(ino).unwrap()).unwrap());
+            }
+            settled
+        });
+        for n in 0..3_000_u64 {
+            let at = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 5_900_000;
+            let data = noise(n, 1 + usize::try_from(n % 5_000).unwrap());
+            v.write(ino, at, &data).unwrap();
+            model[usize::try_from(at).unwrap()..][..data.len()].copy_from_slice(&data);
+            if n % 1_000 == 500 {
+                v.fsync(ino, false).unwrap();
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        settling.join().unwrap();
+    });
+    assert!(read_all(&v, ino) == model);
+    v.fsync(ino, false).unwrap();
+    drop(v); // without a close
+    let v = home.open();
+    let ino = v.lookup(ROOT_INO, b"f").unwrap().ino;
+    assert!(read_all(&v, ino) == model);
+    v.close().unwrap();
+}
+
+#[test]
 fn holes_are_kept_and_found() {
     let home = Home::new();
     let v = home.open();

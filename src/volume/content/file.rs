@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::pieces::{Pieces, Source};
+use super::pieces::{Pieces, Segment};
+use super::since::Since;
 use crate::base::port::Time;
 use crate::base::{Error, Kind, Result};
 use crate::cas::manifest::Content;
@@ -26,8 +27,8 @@ pub(in crate::volume) struct File {
     mtime: Time,
     /// Modification time and time of change, once anything changed.
     pub touched: Option<(Time, Time)>,
-    /// Grows with every change; tells a settled result from an outdated one.
-    pub generation: u64,
+    /// What changed since the last plan to settle it was made.
+    pub(super) since: Option<Since>,
     /// Ranges that changed since they were last journaled.
     pub fresh: Vec<Range<u64>>,
     /// The next journal entry must restate every piece.
@@ -61,7 +62,7 @@ impl File {
             size: base_size,
             mtime: Stat::of(state).mtime,
             touched: None,
-            generation: 0,
+            since: None,
             fresh: Vec::new(),
             restate: false,
             journaled: false,
@@ -75,7 +76,9 @@ impl File {
 
     /// Note that `range` changed at `now`. The modification time stays: programs' times come by `setattr`.
     pub fn changed(&mut self, range: Range<u64>, now: Time) {
-        self.generation += 1;
+        if let Some(since) = &mut self.since {
+            since.changed(range.clone());
+        }
         self.touched = Some((self.touched.map_or(self.mtime, |(mtime, _)| mtime), now));
         let full = self.fresh.len() >= MAX_FRESH;
         match self.fresh.last_mut() {
@@ -84,6 +87,39 @@ impl File {
             _ if full => self.restate_all(),
             _ => self.fresh.push(range),
         }
+    }
+
+    /// Content beyond `size` is gone.
+    pub fn shrunk(&mut self, size: u64) {
+        if let Some(since) = &mut self.since {
+            since.low = since.low.min(size);
+        }
+    }
+
+    /// Content was moved about: no plan made before holds.
+    pub fn shifted(&mut self) {
+        if let Some(since) = &mut self.since {
+            since.void = true;
+        }
+    }
+
+    /// Take the settled result of a plan (its content, of which `allocated` bytes are not holes, and size) as
+    /// the base, and keep as pieces only what changed `since`.
+    pub(super) fn rebase(&mut self, content: &(Content, u64), size: u64, since: &Since) {
+        let mut pieces = Pieces::over(size.min(since.low));
+        for range in since.ranges() {
+            for (at, len, segment) in self.pieces.segments(range.start..range.end.min(self.size.max(range.start))) {
+                match segment {
+                    Segment::Piece { piece, skip } => pieces.put(at, piece.part(skip, len)),
+                    Segment::Hole => pieces.punch(at..at + len),
+                    Segment::Base => {}
+                }
+            }
+        }
+        (self.base, self.base_size, self.base_allocated) = (content.0.clone(), size, content.1);
+        self.pieces = pieces;
+        self.frontier = None;
+        self.restate_all();
     }
 
     /// The next journal entry says everything anew.
@@ -100,8 +136,7 @@ impl File {
     /// Bytes that are data rather than holes, live.
     pub fn allocated(&self) -> u64 {
         let base = self.base_allocated.min(self.pieces.base_end());
-        let over: u64 = self.pieces.iter().filter(|(_, p)| !matches!(p.source, Source::Hole)).map(|(_, p)| p.len).sum();
-        (base + over).min(self.size)
+        (base + self.pieces.data_bytes()).min(self.size)
     }
 
     /// The change of memory held since the last call, in bytes.
@@ -134,3 +169,6 @@ pub(in crate::volume) fn encode(content: &Content, allocated: u64) -> Result<Vec
     }
     postcard::to_stdvec(&(content, allocated)).map_err(|e| Error::new(Kind::Other, "encode content", "").with_source(e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ mod gauge;
 mod pieces;
 mod read;
 mod settle;
+mod since;
 mod spill;
 mod stream;
 
@@ -14,5 +15,5 @@ pub(in crate::volume) use file::encode;
 pub(in crate::volume) use file::{File, allocated, decode};
 pub(in crate::volume) use gauge::Gauge;
 pub(in crate::volume) use pieces::{Piece, Pieces, Segment, Source};
-pub(in crate::volume) use spill::MANY_PIECES;
+pub(in crate::volume) use spill::{MANY_PIECES, SCATTERED};
 pub(in crate::volume) use stream::BEGIN;

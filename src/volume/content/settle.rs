@@ -1,7 +1,7 @@
 //! Settling: a file's live content becomes a new version of its replicated state.
 //!
-//! The pieces are frozen under the file's lock, cut and stored without it, and the result is taken only if
-//! nothing was written meanwhile. Nothing is lost otherwise: the pieces stay.
+//! The pieces are frozen under the file's lock, cut and stored without it. What was written meanwhile stays
+//! as pieces over the result.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::assemble::Assembler;
 use super::file::{File, encode};
 use super::pieces::{Segment, Source};
+use super::since::Since;
 use crate::base::port::Time;
 use crate::base::{Kind, Result, limits};
 use crate::cas::manifest::{self, Content, Extent};
@@ -34,12 +35,13 @@ struct Plan {
     base_size: u64,
     size: u64,
     mtime: Time,
-    generation: u64,
+    number: u64,
     items: Vec<Item>,
 }
 
 impl Volume {
-    /// Make the live content of `inode` its settled content. False: it changed meanwhile, try again later.
+    /// Make the live content of `inode` its settled content. False: it changed meanwhile, and what changed is
+    /// still unsettled.
     pub(in crate::volume) fn settle(&self, inode: &Arc<Inode>) -> Result<bool> {
         let _storing = self.storing.read();
         let Some(plan) = self.freeze(inode) else { return Ok(true) };
@@ -72,12 +74,14 @@ impl Volume {
             return None;
         }
         file.pieces.freeze(|| self.next_piece());
+        let number = self.next_piece();
+        file.since = Some(Since::new(number, file.size));
         Some(Plan {
             base: file.base.clone(),
             base_size: file.base_size,
             size: file.size,
             mtime,
-            generation: file.generation,
+            number,
             items: items(file),
         })
     }
@@ -134,23 +138,31 @@ impl Volume {
         Ok(())
     }
 
-    /// Put the new version in place unless the file changed since the plan was made.
+    /// Put the new version in place; what changed since the plan was made stays as pieces over it.
     fn adopt(&self, inode: &Arc<Inode>, plan: &Plan, content: &(Content, u64)) -> Result<bool> {
         let data = encode(&content.0, content.1)?;
         let mut ns = self.ns.lock();
         let mut guard = inode.inner.lock();
         let inner = &mut *guard;
         let Some(file) = inner.file.as_mut() else { return Ok(true) };
-        if file.generation != plan.generation {
+        // Another plan was made since, or nothing of this one holds.
+        let Some(since) = file.since.take_if(|since| since.plan == plan.number) else { return Ok(false) };
+        if since.void || inner.state.links.is_empty() {
             return Ok(false);
         }
-        let mtime = file.touched.map_or(plan.mtime, |(mtime, _)| mtime);
+        let done = since.is_nothing(plan.size);
+        let mtime = if done { file.touched.map_or(plan.mtime, |(mtime, _)| mtime) } else { plan.mtime };
         let (dot, stamp) = ns.tick(&*self.clock);
         self.note_replaced(&inner.state);
         inner.state.content.set(dot, Version { data, size: plan.size, mtime, stamp });
-        self.forget_file(inner);
+        if done {
+            self.forget_file(inner);
+        } else {
+            file.rebase(content, plan.size, &since);
+            self.gauge.add(file.held_change());
+        }
         ns.touch(inode, inner);
-        Ok(true)
+        Ok(done)
     }
 
     /// Drop the live view of a file whose settled state says it all.

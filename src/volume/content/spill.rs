@@ -14,8 +14,10 @@ use crate::volume::inode::Inode;
 
 /// Pieces larger than this are stored as several blocks.
 const MAX_SPILL: usize = 512 << 10;
-/// A file with more pieces than this is settled in the background.
-pub(in crate::volume) const MANY_PIECES: usize = 4096;
+/// A file with more pieces than this is settled only once it lies still: that costs what is around them too.
+pub(in crate::volume) const SCATTERED: usize = 256;
+/// A file with more pieces than this is settled though it is being written.
+pub(in crate::volume) const MANY_PIECES: usize = 1 << 16;
 
 impl Volume {
     /// Store every byte of `inode` that only memory has. Afterwards a journal entry can name all of it.
@@ -36,12 +38,13 @@ impl Volume {
         let mut inner = inode.inner.lock();
         let Some(file) = inner.file.as_mut() else { return Vec::new() };
         file.pieces.freeze(|| self.next_piece());
-        let long: Vec<u64> = file.pieces.iter().filter(|(_, p)| p.len > MAX_SPILL as u64).map(|(at, _)| at).collect();
+        let long: Vec<u64> =
+            file.pieces.unstored().filter(|(_, p)| p.len > MAX_SPILL as u64).map(|(at, _)| at).collect();
         for at in long {
             file.pieces.divide(at, MAX_SPILL as u64, || self.next_piece());
         }
         file.pieces
-            .iter()
+            .unstored()
             .filter_map(|(at, piece)| match &piece.source {
                 Source::Sealing { id, data, .. } => Some((at, *id, data.clone())),
                 _ => None,

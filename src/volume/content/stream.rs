@@ -105,7 +105,8 @@ impl Volume {
             {
                 return Ok(Some(at));
             }
-            let Some(run) = file.pieces.iter().find(|(at, p)| is_waiting(p) && waiting(file, *at) >= BEGIN / 2) else {
+            let Some(run) = file.pieces.unstored().find(|(at, p)| is_waiting(p) && waiting(file, *at) >= BEGIN / 2)
+            else {
                 return Ok(None);
             };
             (run.0, file.base.clone(), file.base_size, file.pieces.base_end())
@@ -138,7 +139,7 @@ fn is_waiting(piece: &Piece) -> bool {
 
 /// Bytes that wait and are not on their way.
 fn scattered_bytes(file: &File) -> u64 {
-    file.pieces.iter().filter(|(_, p)| is_waiting(p)).map(|(_, p)| p.len).sum()
+    file.pieces.unstored().filter(|(_, p)| is_waiting(p)).map(|(_, p)| p.len).sum()
 }
 
 /// Bytes in memory from `at` on without a gap, counted up to [`STRIDE`].

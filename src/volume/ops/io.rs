@@ -42,6 +42,7 @@ impl Volume {
             let old = file.size;
             if size < old {
                 file.pieces.truncate(size);
+                file.shrunk(size);
                 file.frontier = file.frontier.filter(|at| *at <= size);
                 file.restate_all();
                 if size == 0 {

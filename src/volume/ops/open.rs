@@ -6,6 +6,7 @@ use crate::base::{Error, Kind, Result};
 use crate::causal::NodeKind;
 use crate::volume::Volume;
 use crate::volume::api::{Attr, Fh, Ino, NewNode};
+use crate::volume::content::SCATTERED;
 use crate::volume::inode::Inode;
 use crate::volume::work::Task;
 
@@ -50,7 +51,7 @@ impl Volume {
         }
         if inner.is_unlinked() {
             self.discard_content(&mut inner);
-        } else if inner.file.is_some() {
+        } else if inner.file.as_ref().is_some_and(|file| file.pieces.len() <= SCATTERED) {
             drop(inner);
             self.work.push(Task::Settle(inode.clone()));
         }

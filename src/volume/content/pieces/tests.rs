@@ -79,6 +79,10 @@ proptest! {
             }
             let dirty: u64 = pieces.iter().map(|(_, p)| p.dirty_len()).sum();
             prop_assert_eq!(dirty, pieces.dirty_bytes());
+            let data: u64 = pieces.iter().map(|(_, p)| p.data_len()).sum();
+            prop_assert_eq!(data, pieces.data_bytes());
+            let unstored: Vec<u64> = pieces.iter().filter(|(_, p)| p.dirty_len() > 0).map(|(at, _)| at).collect();
+            prop_assert_eq!(unstored, pieces.unstored().map(|(at, _)| at).collect::<Vec<_>>());
             prop_assert_eq!(&render(&pieces, &base, model.len() as u64), &model);
         }
     }
