@@ -19,6 +19,7 @@ use fuser::{
 
 use super::dirty::Dirty;
 use super::errno::errno;
+use super::linger::Linger;
 use super::mount::Ended;
 use super::workers::Workers;
 use super::{convert, kernel, reply};
@@ -45,6 +46,7 @@ pub(super) struct Adapter {
     pub(super) acl: bool,
     pub(super) dirty: Arc<Dirty>,
     pub(super) ended: Arc<Ended>,
+    pub(super) linger: Linger,
 }
 
 impl Adapter {
@@ -113,6 +115,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, answer: ReplyEntry) {
+        let _next = self.linger.after();
         reply::lookup(answer, self.lifetime, self.fs.lookup(parent.0, name.as_bytes()));
     }
 
@@ -121,6 +124,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, answer: ReplyAttr) {
+        let _next = self.linger.after();
         reply::attr(answer, self.lifetime, self.fs.getattr(ino.0));
     }
 
@@ -142,6 +146,7 @@ impl Filesystem for Adapter {
         _: Option<BsdFileFlags>,
         answer: ReplyAttr,
     ) {
+        let _next = self.linger.after();
         let change = SetAttr {
             perm: mode.map(convert::perm_of_mode),
             uid,
@@ -159,6 +164,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, answer: ReplyData) {
+        let _next = self.linger.after();
         reply::data(answer, self.fs.readlink(ino.0));
     }
 
@@ -172,6 +178,7 @@ impl Filesystem for Adapter {
         rdev: u32,
         answer: ReplyEntry,
     ) {
+        let _next = self.linger.after();
         let made = convert::kind_of_mode(mode).and_then(|kind| {
             let node = NewNode { rdev, ..self.new_node(req, parent, kind, mode, umask) };
             self.fs.make(parent.0, name.as_bytes(), &node)
@@ -180,11 +187,13 @@ impl Filesystem for Adapter {
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, answer: ReplyEntry) {
+        let _next = self.linger.after();
         let node = self.new_node(req, parent, FileKind::Directory, mode, umask);
         reply::entry(answer, self.lifetime, self.fs.make(parent.0, name.as_bytes(), &node));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, answer: ReplyEntry) {
+        let _next = self.linger.after();
         let target = Some(target.as_os_str().as_bytes().to_vec());
         let node = NewNode { target, ..convert::new_node(req, FileKind::Symlink, 0o777) };
         reply::entry(answer, self.lifetime, self.fs.make(parent.0, name.as_bytes(), &node));
@@ -200,19 +209,23 @@ impl Filesystem for Adapter {
         flags: i32,
         answer: ReplyCreate,
     ) {
+        let _next = self.linger.after();
         let node = self.new_node(request, parent, FileKind::File, mode, umask);
         reply::created(answer, self.lifetime, self.create_file(parent.0, name, &node, flags));
     }
 
     fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, answer: ReplyEntry) {
+        let _next = self.linger.after();
         reply::entry(answer, self.lifetime, self.fs.link(ino.0, parent.0, name.as_bytes()));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, answer: ReplyEmpty) {
+        let _next = self.linger.after();
         reply::empty(answer, self.fs.unlink(parent.0, name.as_bytes()));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, answer: ReplyEmpty) {
+        let _next = self.linger.after();
         reply::empty(answer, self.fs.rmdir(parent.0, name.as_bytes()));
     }
 
@@ -226,12 +239,14 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         answer: ReplyEmpty,
     ) {
+        let _next = self.linger.after();
         let renamed = convert::rename_mode(flags)
             .and_then(|mode| self.fs.rename(parent.0, name.as_bytes(), new_parent.0, new_name.as_bytes(), mode));
         reply::empty(answer, renamed);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, answer: ReplyOpen) {
+        let _next = self.linger.after();
         reply::opened(answer, reply::FILE_FLAGS, self.open_file(req, ino.0, flags.0));
     }
 
@@ -246,6 +261,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         answer: ReplyData,
     ) {
+        let _next = self.linger.after();
         if !self.pooled_reads {
             return reply::data(answer, self.fs.read(ino.0, offset, size));
         }
@@ -265,11 +281,13 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         answer: ReplyWrite,
     ) {
+        let _next = self.linger.after();
         let written = self.touch(ino.0, flags).and_then(|()| self.fs.write(ino.0, offset, data));
         reply::written(answer, written);
     }
 
     fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, answer: ReplyEmpty) {
+        let _next = self.linger.after();
         if self.tell_closes {
             reply::empty(answer, self.fs.flush(ino.0));
         } else {
@@ -287,6 +305,7 @@ impl Filesystem for Adapter {
         _: bool,
         answer: ReplyEmpty,
     ) {
+        let _next = self.linger.after();
         self.dirty.released(ino.0, convert::writes(flags.0));
         reply::empty(answer, self.fs.release(Fh(fh.0)));
     }
@@ -297,6 +316,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, answer: ReplyOpen) {
+        let _next = self.linger.after();
         reply::opened(answer, reply::DIRECTORY_FLAGS, self.fs.opendir(ino.0));
     }
 
@@ -312,6 +332,7 @@ impl Filesystem for Adapter {
     }
 
     fn readdirplus(&self, _: &Request, _: INodeNo, fh: FileHandle, cookie: u64, mut answer: ReplyDirectoryPlus) {
+        let _next = self.linger.after();
         let lifetime = self.lifetime;
         let listed = self.fs.readdir_plus(Fh(fh.0), cookie, &mut |entry, attr| {
             let name = OsStr::from_bytes(entry.name.as_bytes());
@@ -325,6 +346,7 @@ impl Filesystem for Adapter {
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, answer: ReplyEmpty) {
+        let _next = self.linger.after();
         reply::empty(answer, self.fs.releasedir(Fh(fh.0)));
     }
 
@@ -338,6 +360,7 @@ impl Filesystem for Adapter {
     }
 
     fn setxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, answer: ReplyEmpty) {
+        let _next = self.linger.after();
         let set = self
             .supports(name)
             .and_then(|()| convert::xattr_mode(flags))
@@ -346,11 +369,13 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, answer: ReplyXattr) {
+        let _next = self.linger.after();
         let value = self.supports(name).and_then(|()| self.fs.getxattr(ino.0, name.as_bytes()));
         reply::xattr(answer, room, value);
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, room: u32, answer: ReplyXattr) {
+        let _next = self.linger.after();
         let names = self
             .fs
             .listxattr(ino.0)
@@ -359,6 +384,7 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, answer: ReplyEmpty) {
+        let _next = self.linger.after();
         let removed = self.supports(name).and_then(|()| self.fs.removexattr(ino.0, name.as_bytes()));
         reply::empty(answer, removed);
     }

@@ -14,6 +14,7 @@ mod errno;
 mod failstop;
 mod invalidate;
 mod kernel;
+mod linger;
 mod mount;
 mod mountinfo;
 mod options;

@@ -10,12 +10,13 @@ use super::adapter::Adapter;
 use super::dirty::Dirty;
 use super::failstop::Watched;
 use super::invalidate::KernelCache;
+use super::linger::Linger;
 use super::options::MountOptions;
 use super::unmount::{Unmount, unmount};
 use super::workers::Workers;
 use super::{check, device, kernel, mountinfo};
 use crate::base::sync::{Condvar, Mutex};
-use crate::base::{Context, Result};
+use crate::base::{Context, Error, Result};
 use crate::volume::FileSystem;
 
 /// A live mount. Dropping it unmounts, detaching if something is still open.
@@ -35,21 +36,25 @@ pub struct Mounted {
 /// `NotPermitted`, `Denied`. A dead mount of ours at `dir` is taken away first.
 pub fn mount(fs: Arc<dyn FileSystem>, dir: &Path, options: &MountOptions) -> Result<Mounted> {
     let point = check::ready(dir, options)?;
+    let workers = Workers::start(options.workers)?;
     let ended = Arc::new(Ended::default());
     let dirty = Arc::new(Dirty::default());
+    let watched = Watched::new(&point);
+    let device = device::connect(&point, options)?;
+    let detach = |_: &Error| drop(unmount(&point, Unmount::Detach));
+    let twin = device.try_clone().io("copy descriptor", String::new).inspect_err(detach)?;
     let adapter = Adapter {
         fs,
-        workers: Workers::start(options.workers)?,
+        workers,
         lifetime: options.lifetime,
         pooled_reads: options.pooled_reads,
         tell_closes: options.tell_closes,
         acl: options.acl,
         dirty: dirty.clone(),
         ended: ended.clone(),
+        linger: Linger::new(twin),
     };
-    let watched = Watched::new(&point);
-    let device = device::connect(&point, options)?;
-    let session = serve(adapter, device, options).inspect_err(|_| drop(unmount(&point, Unmount::Detach)))?;
+    let session = serve(adapter, device, options).inspect_err(detach)?;
     dirty.can_tell(session.notifier());
     let cache = Arc::new(KernelCache::start(session.notifier())?);
     tune(&point, options);
