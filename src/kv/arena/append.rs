@@ -13,6 +13,7 @@ use super::header::{ArenaHeader, FIRST, arena_name};
 use super::log::Log;
 use super::record::{self, ALIGN, Header, MAX_PAYLOAD, Salt, Type};
 use super::scan::{Depth, Scanner, Step};
+use super::staged::Staged;
 use super::table::{Place, spread};
 use crate::base::{Bid, Context, Error, Kind, Result};
 
@@ -220,6 +221,7 @@ impl Log {
         self.commit.advance(arena.lsn(end));
         appender.previous = (arena.header.number, end);
         let next = self.start_arena(appender)?;
+        arena.file.rest();
         // Failing here costs space or speed, nothing else: the next checkpoint tries again.
         let _ = arena.file.truncate(end);
         Ok(next)
@@ -268,6 +270,7 @@ impl Log {
             }
             other => other,
         }
+        .map(|file| Arc::new(Staged::new(file)) as Arc<dyn DiskFile>)
         .io("create arena", || name.clone())
     }
 

@@ -1,7 +1,7 @@
 //! The port to the disk under the log: a handful of operations on named files of one directory.
 //!
 //! Everything the log does to storage goes through here, so that tests can lose, tear, reorder and
-//! fail each single call. Must never buffer writes of its own or retry a failed sync.
+//! fail each single call. Must never retry a failed sync; what gathers writes is `staged`, above this port.
 
 use std::io;
 use std::ops::Deref;
@@ -47,6 +47,10 @@ pub trait DiskFile: Send + Sync {
     }
     /// Write all `parts` one after another at `offset`, extending the file where needed.
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
+    /// Write whole pages from page-aligned memory at a page boundary; may go past the page cache.
+    fn write_pages(&self, pages: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(&[pages], offset)
+    }
     /// Make the content, and the metadata needed to read it, durable.
     fn sync_data(&self) -> io::Result<()>;
     /// Start writing a range back without waiting. A hint: promises nothing, reports nothing.
@@ -59,4 +63,6 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Bytes of storage the file occupies.
     fn allocated(&self) -> io::Result<u64>;
+    /// Nothing will be written for a while: give memory back. A hint.
+    fn rest(&self) {}
 }

@@ -32,6 +32,7 @@ mod scrub;
 pub(crate) mod sim;
 #[cfg(test)]
 mod sim_tests;
+mod staged;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
@@ -67,11 +67,11 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 
 impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(private().read(true).write(true).open(self.dir.join(name))?)))
+        RealFile::open(private().read(true).write(true), self.dir.join(name))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(private().read(true).write(true).create_new(true).open(self.dir.join(name))?)))
+        RealFile::open(private().read(true).write(true).create_new(true), self.dir.join(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -105,17 +105,33 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    path: PathBuf,
+    /// The same file past the page cache, opened when first needed; `None` where that is not possible.
+    direct: OnceLock<Option<File>>,
+}
+
+impl RealFile {
+    fn open(options: &OpenOptions, path: PathBuf) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(Self { file: options.open(&path)?, path, direct: OnceLock::new() }))
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let open = || OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.path).ok();
+        self.direct.get_or_init(open).as_ref()
+    }
+}
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|r| !r.is_empty()) {
-            match self.0.read_at(rest, offset + done as u64) {
+            match self.file.read_at(rest, offset + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -127,7 +143,7 @@ impl DiskFile for RealFile {
 
     fn read_two(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<usize> {
         let whole = head.len() + body.len();
-        match rustix::io::preadv(&self.0, &mut [IoSliceMut::new(head), IoSliceMut::new(body)], offset) {
+        match rustix::io::preadv(&self.file, &mut [IoSliceMut::new(head), IoSliceMut::new(body)], offset) {
             Ok(n) if n == whole => Ok(n),
             // Short or interrupted: once more, piece by piece.
             _ => Ok(self.read_at(head, offset)? + self.read_at(body, offset + head.len() as u64)?),
@@ -139,7 +155,7 @@ impl DiskFile for RealFile {
         let mut rest = &mut slices[..];
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            match rustix::io::pwritev(&self.0, rest, offset) {
+            match rustix::io::pwritev(&self.file, rest, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     offset += n as u64;
@@ -152,18 +168,26 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
+    fn write_pages(&self, pages: &[u8], offset: u64) -> io::Result<()> {
+        match self.direct().map(|direct| direct.write_all_at(pages, offset)) {
+            Some(Err(e)) if e.raw_os_error() == Some(libc::EINVAL) => self.write_at(&[pages], offset),
+            Some(result) => result,
+            None => self.write_at(&[pages], offset),
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn start_writeback(&self, offset: u64, len: u64) {
         let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
         // SAFETY: a plain system call on a descriptor we own; it touches no memory of ours.
-        unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+        unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, len) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, len) {
             // A filesystem that cannot reserve gets the length only; running out then shows at the write.
             Err(rustix::io::Errno::OPNOTSUPP) => self.truncate(offset + len),
             other => Ok(other?),
@@ -172,14 +196,14 @@ impl DiskFile for RealFile {
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(rustix::fs::fallocate(&self.0, flags, offset, len)?)
+        Ok(rustix::fs::fallocate(&self.file, flags, offset, len)?)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocated(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.blocks() * 512)
+        Ok(self.file.metadata()?.blocks() * 512)
     }
 }

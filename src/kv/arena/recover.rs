@@ -12,7 +12,7 @@ use super::append::Appender;
 use super::arena_file::Arena;
 use super::commit::Commit;
 use super::delete::{Tombstone, tombstones};
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::header::{ArenaHeader, FIRST, parse_arena_name};
 use super::heal::Doubt;
 use super::index::MAX_OFFSET;
@@ -20,6 +20,7 @@ use super::locator::Locator;
 use super::log::{Arenas, Log, Options};
 use super::record::Type;
 use super::scan::{Deleted, Depth, Scanner, Step};
+use super::staged::Staged;
 use super::table::Place;
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Bid, Context, Error, Kind, Result};
@@ -127,6 +128,7 @@ impl Found {
         let mut found = Self { arenas: BTreeMap::new(), damaged: Vec::new() };
         for (number, name) in numbers {
             let file = disk.open(&name).io("open arena", || name.clone())?;
+            let file: Arc<dyn DiskFile> = Arc::new(Staged::new(file));
             let mut page = vec![0; usize::try_from(FIRST).unwrap_or(4096)];
             let n = file.read_at(&mut page, 0).io("read arena header", || name.clone())?;
             page.truncate(n);
