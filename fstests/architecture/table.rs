@@ -39,6 +39,7 @@ pub const FENCES: &[Fence] = &[
     fence("axum", &["web/"]),
     fence("blake3", &["base/"]),
     fence("bytes", ANYWHERE),
+    fence("chacha20", &["seal/"]),
     fence("chacha20poly1305", &["seal/"]),
     fence("clap", &["cli/"]),
     fence("clap_complete", &["cli/"]),

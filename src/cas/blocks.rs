@@ -23,7 +23,7 @@ use crate::base::port::{Entropy, System};
 use crate::base::sync::Mutex;
 use crate::base::{Bid, Error, Kind, Result};
 use crate::kv::arena::Log;
-use crate::seal::{BlockType, Codec, Pid, Ref, Sealer};
+use crate::seal::{BlockType, Codec, Opened, Pid, Ref, Sealer};
 
 pub use fetch::Fetch;
 pub use settings::{Options, Stat};
@@ -145,6 +145,7 @@ impl Blocks {
     /// verify and no one has a good copy, [`Kind::Denied`] without its epoch's key.
     pub fn get(&self, t: BlockType, level: u8, r: &Ref) -> Result<Bytes> {
         match t {
+            BlockType::Data if level == 0 => self.plain.get_or(Key::new(t, level, r), || self.get_known(r)),
             BlockType::Data | BlockType::Manifest => {
                 self.plain.get_or(Key::new(t, level, r), || self.get_uncached(t, level, r))
             }
@@ -154,8 +155,23 @@ impl Blocks {
 
     /// As [`Self::get`], past the cache: for scrubbing, and for nodes that callers cache decoded.
     pub fn get_uncached(&self, t: BlockType, level: u8, r: &Ref) -> Result<Bytes> {
+        self.local_or_elsewhere(t, level, r, |sealed| self.sealer.open(t, level, r, sealed))
+    }
+
+    /// A block of data, checked by its id when it is in the log, and in full when it comes from elsewhere.
+    fn get_known(&self, r: &Ref) -> Result<Bytes> {
+        self.local_or_elsewhere(BlockType::Data, 0, r, |sealed| self.sealer.reopen(r, sealed))
+    }
+
+    fn local_or_elsewhere(
+        &self,
+        t: BlockType,
+        level: u8,
+        r: &Ref,
+        open: impl FnOnce(&mut Vec<u8>) -> Result<Opened>,
+    ) -> Result<Bytes> {
         let local = match self.log.get(&r.bid) {
-            Ok(Some(sealed)) => self.open(t, level, r, sealed),
+            Ok(Some(mut sealed)) => open(&mut sealed).and_then(|opened| plain(sealed, &opened)),
             Ok(None) => Err(Error::new(Kind::Unreachable, "read block", r.bid.to_string())),
             Err(e) => Err(e),
         };
@@ -281,18 +297,6 @@ impl Blocks {
         self.log.put(bid, sealed).map(drop)
     }
 
-    fn open(&self, t: BlockType, level: u8, r: &Ref, mut sealed: Vec<u8>) -> Result<Bytes> {
-        let opened = self.sealer.open(t, level, r, &mut sealed)?;
-        let len = opened.plain_len as usize;
-        match opened.codec {
-            Codec::Raw => Ok(Bytes::from(sealed).slice(opened.body)),
-            Codec::Zstd => {
-                let body = sealed.get(opened.body).unwrap_or_default();
-                codec::decompress(body, len).map(Bytes::from)
-            }
-        }
-    }
-
     /// The local log could not give the block, because of `why`: note damage, then ask the port. A
     /// reference that does not fit a sound block is the fault of whoever made it; no copy will do.
     fn elsewhere(&self, t: BlockType, level: u8, r: &Ref, why: Error) -> Result<Bytes> {
@@ -300,14 +304,15 @@ impl Blocks {
             return Err(why);
         }
         let Some(fetch) = &self.fetch else { return Err(why) };
-        let sealed = fetch.fetch(t, level, r).map_err(|e| fetch::failed(r, why, e))?;
+        let mut sealed = fetch.fetch(t, level, r).map_err(|e| fetch::failed(r, why, e))?;
         if !Sealer::verify_bid(&r.bid, &sealed) {
             return Err(Error::new(Kind::Corrupt, "fetch block", r.bid.to_string()));
         }
         if let Err(e) = self.store(&r.bid, &sealed) {
             tracing::warn!(block = %r.bid, error = %e.chain(), "a fetched block could not be kept");
         }
-        self.open(t, level, r, sealed)
+        let opened = self.sealer.open(t, level, r, &mut sealed)?;
+        plain(sealed, &opened)
     }
 
     /// Whether the stored bytes are those the id names; if they are others, a fresh copy will replace
@@ -330,6 +335,17 @@ impl Blocks {
 
     fn is_damaged(&self, bid: &Bid) -> bool {
         self.any_damaged.load(Ordering::Relaxed) && self.damaged.lock().contains(bid)
+    }
+}
+
+/// The plaintext of a block that was opened in its buffer.
+fn plain(sealed: Vec<u8>, opened: &Opened) -> Result<Bytes> {
+    match opened.codec {
+        Codec::Raw => Ok(Bytes::from(sealed).slice(opened.body.clone())),
+        Codec::Zstd => {
+            let body = sealed.get(opened.body.clone()).unwrap_or_default();
+            codec::decompress(body, opened.plain_len as usize).map(Bytes::from)
+        }
     }
 }
 

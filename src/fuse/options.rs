@@ -52,7 +52,7 @@ impl Default for MountOptions {
             allow_other: false,
             dev: false,
             suid: false,
-            threads: 2,
+            threads: 4,
             clone_fd: false,
             workers: 8,
             pooled_reads: false,

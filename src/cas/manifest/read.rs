@@ -33,6 +33,7 @@ impl Span {
 pub fn extents<'a>(blocks: &'a Blocks, content: &Content, size: u64, from: u64) -> Extents<'a> {
     let mut extents = Extents { blocks, path: Vec::new(), next: 0, single: None, size, pending: None };
     match content {
+        _ if from >= size => extents.size = 0,
         Content::Empty => {}
         Content::Inline(bytes) => extents.next = bytes.len() as u64,
         Content::Single(r) if from < u64::from(r.len) => extents.single = Some(*r),

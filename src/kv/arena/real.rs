@@ -3,6 +3,7 @@
 //! Must never share its directory with a second process: the lock file refuses it with `Busy`.
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
@@ -16,6 +17,17 @@ use super::disk::{Disk, DiskFile, Mapping};
 use crate::base::{Context, Error, Kind, Result};
 
 const LOCK: &str = "lock";
+const PAGE: u64 = 4096;
+/// Reads of this many bytes go past the page cache: the plain content is cached above, and the kernel's
+/// readahead would fetch as much again that nobody asked for.
+const LARGE: usize = 48 << 10;
+/// Longer reads than this, in bytes, take the ordinary way.
+const MOST: usize = 640 << 10;
+
+thread_local! {
+    /// Page-aligned memory of this thread for reads past the page cache.
+    static PAGES: RefCell<Option<memmap2::MmapMut>> = const { RefCell::new(None) };
+}
 
 /// A directory of the machine. Dropping it releases the lock.
 pub struct RealDisk {
@@ -117,8 +129,28 @@ impl RealFile {
         Ok(Arc::new(Self { file: options.open(&path)?, path, direct: OnceLock::new() }))
     }
 
+    /// Both parts from the disk itself; `None` where that is not possible. Anything unexpected is left to the
+    /// ordinary way.
+    fn read_past_cache(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> Option<usize> {
+        let direct = self.direct()?;
+        let skip = usize::try_from(offset % PAGE).ok()?;
+        let want = skip + head.len() + body.len();
+        let len = want.next_multiple_of(usize::try_from(PAGE).ok()?);
+        PAGES.with_borrow_mut(|pages| {
+            if pages.as_ref().is_none_or(|p| p.len() < len) {
+                *pages = (len <= MOST).then(|| memmap2::MmapMut::map_anon(MOST)).and_then(io::Result::ok);
+            }
+            let pages = pages.as_mut().and_then(|p| p.get_mut(..len))?;
+            let n = direct.read_at(pages, offset - offset % PAGE).ok()?;
+            let (first, rest) = pages.get(skip..want.min(n)).filter(|_| n >= want)?.split_at_checked(head.len())?;
+            head.copy_from_slice(first);
+            body.copy_from_slice(rest);
+            Some(head.len() + body.len())
+        })
+    }
+
     fn direct(&self) -> Option<&File> {
-        let open = || OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.path).ok();
+        let open = || OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(&self.path).ok();
         self.direct.get_or_init(open).as_ref()
     }
 }
@@ -143,6 +175,11 @@ impl DiskFile for RealFile {
 
     fn read_two(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<usize> {
         let whole = head.len() + body.len();
+        if whole >= LARGE
+            && let Some(n) = self.read_past_cache(head, body, offset)
+        {
+            return Ok(n);
+        }
         match rustix::io::preadv(&self.file, &mut [IoSliceMut::new(head), IoSliceMut::new(body)], offset) {
             Ok(n) if n == whole => Ok(n),
             // Short or interrupted: once more, piece by piece.

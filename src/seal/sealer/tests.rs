@@ -69,6 +69,28 @@ proptest! {
     }
 }
 
+#[test]
+fn a_known_block_reopens_as_it_opens_and_any_flipped_bit_is_refused() {
+    let s = sealer(2);
+    for len in [0, 1, 1000, 100_000] {
+        let (r, sealed) = seal(&s, BlockType::Data, 0, &vec![7; len]);
+        let (mut a, mut b) = (sealed.clone(), sealed.clone());
+        let opened = s.open(BlockType::Data, 0, &r, &mut a).unwrap();
+        let again = s.reopen(&r, &mut b).unwrap();
+        assert_eq!((&opened, &a[opened.body.clone()]), (&again, &b[again.body.clone()]));
+        for at in (0..sealed.len()).step_by(1 + sealed.len() / 50) {
+            let mut bad = sealed.clone();
+            bad[at] ^= 4;
+            assert_eq!(s.reopen(&r, &mut bad).unwrap_err().kind(), Kind::Corrupt);
+        }
+        for wrong in [Ref { siv: [1; 32], ..r }, Ref { len: r.len + 1, ..r }] {
+            assert_eq!(s.reopen(&wrong, &mut sealed.clone()).unwrap_err().kind(), Kind::Corrupt);
+        }
+        assert_eq!(s.reopen(&Ref { epoch: 9, ..r }, &mut sealed.clone()).unwrap_err().kind(), Kind::Denied);
+        assert!(s.reopen(&r, &mut sealed[..sealed.len() - 1].to_vec()).is_err());
+    }
+}
+
 /// Every block against every other's reference, type, level and epoch: only its own opens it.
 #[test]
 fn only_its_own_reference_type_and_level_open_a_block() {
