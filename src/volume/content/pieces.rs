@@ -310,14 +310,18 @@ impl Pieces {
         self.clear(range.clone());
         let moved = self.take_from(range.end);
         let by = range.end - range.start;
-        moved.into_iter().for_each(|(at, piece)| self.insert(at - by, piece));
+        for (at, piece) in moved {
+            self.insert(at - by, piece);
+        }
     }
 
     /// Move everything from `at` on up by `len`. The base must be detached.
     pub fn insert_gap(&mut self, at: u64, len: u64) {
         self.split(at);
         let moved = self.take_from(at);
-        moved.into_iter().for_each(|(from, piece)| self.insert(from + len, piece));
+        for (from, piece) in moved {
+            self.insert(from + len, piece);
+        }
     }
 
     /// Take out every piece from `at` on.

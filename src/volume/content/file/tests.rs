@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 use proptest::prelude::*;
 
+use super::super::pieces::Source;
 use super::*;
 use crate::causal::{NodeKind, Register};
 
@@ -55,12 +56,12 @@ fn render(file: &File, base: &[u8]) -> Vec<u8> {
             Segment::Base => out.extend_from_slice(&base[at..at + len]),
             Segment::Hole => out.resize(out.len() + len, 0),
             Segment::Piece { piece, skip } => match &piece.source {
-                super::super::pieces::Source::Dirty(d) => out.extend_from_slice(&d[skip as usize..skip as usize + len]),
-                super::super::pieces::Source::Sealing { data, .. } => {
+                Source::Dirty(d) => out.extend_from_slice(&d[skip as usize..skip as usize + len]),
+                Source::Sealing { data, .. } => {
                     out.extend_from_slice(&data[skip as usize..skip as usize + len]);
                 }
-                super::super::pieces::Source::Hole => out.resize(out.len() + len, 0),
-                other => panic!("{other:?}"),
+                Source::Hole => out.resize(out.len() + len, 0),
+                other @ Source::Block { .. } => panic!("{other:?}"),
             },
         }
     }
