@@ -32,6 +32,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "control" => control(),
         "config" => config(),
         "location" => ["memory:", "file:/mnt/stick", "arena:x", "sled:", "s3:bucket"].map(|s| s.into()).to_vec(),
+        "peer" => peer(),
         "access_list" => {
             vec![[2, 0, 0, 0, 1, 0, 7, 0, 0, 0, 0, 0, 4, 0, 5, 0, 0, 0, 0, 0, 32, 0, 4, 0, 0, 0, 0, 0].to_vec()]
         }
@@ -47,6 +48,24 @@ fn golden(prefix: &str) -> Vec<Vec<u8>> {
             (0..hex.len() / 2).filter_map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()).collect()
         })
         .collect()
+}
+
+fn peer() -> Vec<Vec<u8>> {
+    use lovage::wire::peer::data::{Flag, Header};
+    use lovage::wire::peer::{Class, Message, Selector, encode};
+    let volume = VolumeId([7; 16]);
+    let want =
+        |selector| Message::Want { rid: 1, volume, class: Class::Pin, deadline_ms: 9, credit: 1 << 20, selector };
+    let messages = [
+        Message::Hello { version: 1, features: 0 },
+        Message::Head { volume, head: vec![1, 2, 3] },
+        want(Selector::Ids(vec![Bid([1; 32]), Bid([2; 32])])),
+        want(Selector::Diff { root: vec![1; 72], old: Some(vec![2; 72]) }),
+        want(Selector::Range { manifest: vec![3; 72], from: 0, to: u64::MAX }),
+        Message::Cancel { rid: 1, from: 0 },
+    ];
+    let header = Header { rid: 1, index: 2, flag: Flag::Block, length: 4096 }.encode().to_vec();
+    messages.iter().filter_map(|message| encode(message).ok()).chain([header]).collect()
 }
 
 fn raw_log() -> Vec<u8> {

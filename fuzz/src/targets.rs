@@ -201,3 +201,15 @@ pub fn location(data: &[u8]) {
 pub fn access_list(data: &[u8]) {
     volume::fuzzing::access_list(data);
 }
+
+/// Messages and data headers of other devices: what is accepted is within the limits and comes back the same.
+pub fn peer(data: &[u8]) {
+    use lovage::wire::peer::data::{HEADER, Header};
+    if let Ok(message) = lovage::wire::peer::decode(data) {
+        let again = lovage::wire::peer::encode(&message).and_then(|bytes| lovage::wire::peer::decode(&bytes));
+        assert!(again.is_ok_and(|again| again == message));
+    }
+    if let Some(Ok(header)) = data.first_chunk::<HEADER>().map(Header::decode) {
+        assert_eq!(header.encode(), data[..HEADER]);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod connections;
 mod events;
+mod nearby;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use super::{Peer, Serve};
 use crate::base::port::{Entropy, System};
 use crate::base::{Error, Kind, Result};
 use connections::Connections;
+use nearby::Nearby;
 
 /// After this the next group of addresses is tried beside the first.
 const HEAD_START: Duration = Duration::from_millis(750);
@@ -70,6 +72,7 @@ pub(super) struct Driver {
     serve: Arc<dyn Serve>,
     commands: mpsc::UnboundedReceiver<Command>,
     connections: Connections,
+    nearby: Nearby,
     attempts: Vec<Attempt>,
     joins: Vec<Join>,
     walks: Arc<Semaphore>,
@@ -90,6 +93,7 @@ impl Driver {
             serve,
             commands,
             connections: Connections::default(),
+            nearby: Nearby::default(),
             attempts: Vec::new(),
             joins: Vec::new(),
             walks: Arc::new(Semaphore::new(MOST_WALKS)),
@@ -124,9 +128,12 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Review { leave } => leave.iter().for_each(|peer| {
-                let _ = self.swarm.disconnect_peer_id(peer.to_libp2p());
-            }),
+            Command::Review { leave } => {
+                for peer in leave {
+                    let _ = self.swarm.disconnect_peer_id(peer.to_libp2p());
+                }
+                self.review_nearby();
+            }
             Command::Join { peer, addresses, question, reply } => self.begin_join(peer, addresses, question, reply),
             Command::Ready(connection) => self.ready(connection),
             Command::Over(connection, ending) => self.over(connection, ending),

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -61,6 +61,7 @@ pub(super) struct Fetcher {
     serve: Arc<dyn Serve>,
     start: Instant,
     timer: Notify,
+    stopped: AtomicBool,
     this: std::sync::Weak<Self>,
 }
 
@@ -98,14 +99,14 @@ impl Fetcher {
             serve,
             start: Instant::now(),
             timer: Notify::new(),
+            stopped: AtomicBool::new(false),
             this: this.clone(),
         })
     }
 
-    /// Keep deadlines, hedges and stalls on time, as long as the fetcher lives.
-    pub async fn keep_time(this: std::sync::Weak<Self>) {
-        loop {
-            let Some(fetcher) = this.upgrade() else { return };
+    /// Keep deadlines, hedges and stalls on time until [`Fetcher::stop`].
+    pub async fn keep_time(fetcher: Arc<Self>) {
+        while !fetcher.stopped.load(Ordering::Relaxed) {
             let now = fetcher.start.elapsed();
             let wake = fetcher.inner.lock().core.next_wake(now);
             match wake {
@@ -119,6 +120,12 @@ impl Fetcher {
                 None => fetcher.timer.notified().await,
             }
         }
+    }
+
+    /// End [`Fetcher::keep_time`].
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.timer.notify_one();
     }
 
     /// A session is ready to be asked.

@@ -111,6 +111,7 @@ impl Shared {
 
     pub fn close_sessions(&self) {
         self.sessions.read().values().flatten().for_each(|session| session.close());
+        self.fetcher.stop();
     }
 
     fn session(&self, peer: &Peer) -> Option<Arc<Session>> {
@@ -152,7 +153,7 @@ impl Net {
             listen(&mut swarm, &setup.listen, &shared.gate)?;
             let driver = Driver::new(swarm, Arc::clone(&shared), setup.serve, inbox, setup.ban);
             runtime.spawn(driver.run());
-            runtime.spawn(Fetcher::keep_time(Arc::downgrade(&shared.fetcher)));
+            runtime.spawn(Fetcher::keep_time(Arc::clone(&shared.fetcher)));
         }
         Ok(Self { shared, runtime: runtime.clone(), offline: setup.offline })
     }

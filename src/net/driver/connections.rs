@@ -47,7 +47,7 @@ impl Connections {
 
     /// A connection on which a member may be asked anything.
     pub fn with_session(&self, peer: &Peer) -> Option<ConnectionId> {
-        self.0.iter().find(|(_, c)| c.peer == *peer && c.session.is_some()).map(|(id, _)| *id)
+        self.0.iter().find(|(_, c)| c.peer == *peer && c.ready).map(|(id, _)| *id)
     }
 
     /// Ready connections with `peer` beyond the best: direct before relayed, TCP before QUIC, old before new.

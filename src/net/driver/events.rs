@@ -34,8 +34,12 @@ impl Driver {
                 tracing::debug!(peer = ?peer_id, %error, "a dial failed");
                 self.next_group(connection_id, true);
             }
-            SwarmEvent::NewListenAddr { address, .. } => self.shared.listening(address, true),
-            SwarmEvent::ExpiredListenAddr { address, .. } => self.shared.listening(address, false),
+            SwarmEvent::NewListenAddr { address, .. } | SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.shared.listening(address, true);
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } | SwarmEvent::ExternalAddrExpired { address } => {
+                self.shared.listening(address, false);
+            }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
                     tracing::warn!(?addresses, %error, "stopped listening");
@@ -63,7 +67,13 @@ impl Driver {
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
+                    self.nearby.insert(peer, &address);
                     self.heard(peer, address);
+                }
+            }
+            BehaviourEvent::Mdns(mdns::Event::Expired(gone)) => {
+                for (peer, address) in gone {
+                    self.nearby.remove(peer, &address);
                 }
             }
             _ => {}
@@ -164,7 +174,9 @@ impl Driver {
             }
             (Ending::Violation(error) | Ending::Lost(error), _) => {
                 tracing::debug!(?peer, error = %error.chain(), "a session ended");
-                self.swarm.close_connection(id);
+                // A join may be under way on it: to them we are perhaps no member.
+                self.connections.get_mut(id).into_iter().for_each(|c| (c.session, c.ready) = (None, false));
+                self.done_unless_talking(id);
             }
         }
     }
@@ -188,6 +200,13 @@ impl Driver {
             if near || !dialing::is_loopback(&address) {
                 self.heard(peer, address);
             }
+        }
+    }
+
+    /// Members may be among those who were found before they were members.
+    pub(super) fn review_nearby(&mut self) {
+        for (peer, address) in self.nearby.all() {
+            self.heard(peer, address);
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) type WaiterId = u64;
 
 /// Bytes that lie ready for a waiter who does not take them; then nothing more is asked for it.
 const MOST_UNREAD: u64 = 16 << 20;
+/// Timers are looked at no more often, however many blocks arrive.
+const LOOK: Duration = Duration::from_millis(1);
 /// Peers tried for one block, over and over, before it counts as unreachable.
 const MOST_ATTEMPTS: u32 = 12;
 
@@ -79,6 +81,8 @@ struct Lease {
     /// Indexes of it and above were given to others.
     below: u32,
     hedge: bool,
+    /// Somebody waits for a block of it.
+    urgent: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +106,8 @@ pub(super) struct Core {
     turns: u32,
     latencies: Latencies,
     actions: Vec<Action>,
+    /// When deadlines, stalls and hedges were last looked at.
+    looked: Duration,
     /// Bytes received that somebody had brought already.
     pub duplicates: u64,
 }
@@ -146,6 +152,9 @@ impl Core {
                 self.enqueue(key, class);
             } else {
                 block.class = block.class.min(class);
+                for lease in block.leases.iter().filter(|_| class == Class::Interactive) {
+                    self.leases.get_mut(lease).into_iter().for_each(|lease| lease.urgent = true);
+                }
             }
         }
         self.waiters.insert(id, Waiter { deadline, volume, open, unread });
@@ -220,9 +229,12 @@ impl Core {
 
     /// What is to be done now, after any of the above: assigns what waits. To be repeated at [`Core::next_wake`].
     pub fn pump(&mut self, now: Duration, shares: &Shares<'_>) -> Vec<Action> {
-        self.expire(now);
-        self.take_over(now, shares);
-        self.hedge(now, shares);
+        if now >= self.looked + LOOK {
+            self.looked = now;
+            self.expire(now);
+            self.take_over(now, shares);
+            self.hedge(now, shares);
+        }
         self.assign(now, shares);
         self.steal(now, shares);
         std::mem::take(&mut self.actions)
@@ -280,7 +292,7 @@ impl Core {
         let Some(block) = self.blocks.get_mut(&key) else { return };
         let Some(at) = block.leases.iter().position(|l| *l == lease) else { return };
         block.leases.remove(at);
-        block.attempts += 1;
+        block.attempts += u32::from(kind != Kind::Busy); // a peer that is busy has not failed
         block.failure = Some(kind);
         block.tried.extend(blame);
         if block.attempts > MOST_ATTEMPTS {

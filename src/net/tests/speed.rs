@@ -80,3 +80,23 @@ fn small_blocks_over_loopback() {
         println!("{name}: {rate:.0} blocks of 4 KiB a second, all at once");
     }
 }
+
+/// In a network namespace of its own (`unshare -n`, loopback up): all that two connected nodes say when idle.
+#[test]
+#[ignore = "a measurement; takes four minutes"]
+fn idle_traffic_on_loopback() {
+    let bytes =
+        || std::fs::read_to_string("/sys/class/net/lo/statistics/tx_bytes").unwrap().trim().parse::<u64>().unwrap();
+    for (name, over) in [("tcp", Over::Tcp), ("quic", Over::Quic)] {
+        let runtime = runtime();
+        let (a, b) = pair(&runtime, over);
+        std::thread::sleep(Duration::from_secs(5)); // greetings are over: the measurement is of a span of time
+        let before = bytes();
+        std::thread::sleep(Duration::from_secs(120));
+        let per_second = (bytes() - before) as f64 * 8.0 / 120.0;
+        println!(
+            "{name}: {per_second:.0} bit/s in both directions, {} connected",
+            a.net.is_connected(&b.net.peer_id())
+        );
+    }
+}

@@ -188,6 +188,7 @@ impl Core {
                 delivered_before,
                 below: u32::MAX,
                 hedge,
+                urgent: class == Class::Interactive,
             },
         );
         let credit = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Action, Core, LeaseId, Shares, WaiterId};
+use super::{Action, Core, LOOK, LeaseId, Shares, WaiterId};
 use crate::base::{Bid, Kind};
 use crate::net::session::SessionId;
 use crate::wire::peer::Class;
@@ -120,7 +120,7 @@ impl Core {
             return;
         }
         let patience = self.latencies.patience();
-        let slow = |lease: &super::Lease| !lease.hedge && now.saturating_sub(lease.since) >= patience;
+        let slow = |lease: &super::Lease| lease.urgent && !lease.hedge && now.saturating_sub(lease.since) >= patience;
         let late: Vec<(SessionId, crate::base::VolumeId, Vec<Bid>)> = self
             .leases
             .values()
@@ -175,6 +175,10 @@ impl Core {
     /// Of the peer that will need longest, the newest lease, and the tail half of what it still owes.
     fn worst(&self, thief: SessionId, shares: &Shares<'_>) -> Option<(LeaseId, Vec<Bid>)> {
         let fast = self.sources.get(&thief)?;
+        let relief = GAIN * fast.finish(0);
+        if self.sources.values().all(|source| source.finish(0) <= relief) {
+            return None;
+        }
         let mut newest: BTreeMap<SessionId, (LeaseId, Vec<Bid>)> = BTreeMap::new();
         for (id, lease) in &self.leases {
             let owed: Vec<Bid> = lease.keys.iter().take(lease.below as usize).flatten().copied().collect();
@@ -200,11 +204,15 @@ impl Core {
         let stalls =
             self.leases.values().filter(|lease| several && lease.open > 0 && lease.below > 0).flat_map(|lease| {
                 let stall = self.sources.get(&lease.source).map(|source| lease.progress + source.patience());
-                [stall, (!lease.hedge).then_some(lease.since + hedge)].into_iter().flatten()
+                [stall, (lease.urgent && !lease.hedge).then_some(lease.since + hedge)].into_iter().flatten()
             });
         let waiting = self.queues.iter().any(|queue| !queue.is_empty());
         let paused = self.sources.values().map(|source| source.paused_until).filter(|_| waiting);
-        let again = now + AGAIN;
-        deadlines.chain(stalls).chain(paused).map(|at| if at <= now { again } else { at }).min()
+        let later = |at: Duration| match at {
+            at if at > now => at,
+            at if at > self.looked => self.looked + LOOK,
+            _ => now + AGAIN,
+        };
+        deadlines.chain(stalls).chain(paused).map(later).min()
     }
 }
