@@ -54,6 +54,11 @@ impl Vector {
         }
     }
 
+    /// Whether everything `other` knows is known.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.iter().all(|(writer, seq)| self.get(writer) >= seq)
+    }
+
     /// All writers with their highest known seq, in order.
     pub fn iter(&self) -> impl Iterator<Item = (WriterIndex, u64)> + '_ {
         self.0.iter().map(|(&w, &s)| (w, s))

@@ -86,7 +86,7 @@ impl Spot {
 }
 
 /// The links of a node that show, with their places.
-fn shown(node: &NodeState) -> Vec<(LinkId, &Place)> {
+pub(super) fn shown(node: &NodeState) -> Vec<(LinkId, &Place)> {
     let places: Vec<_> = node.places().collect();
     let live = |p: &Place| p.parent != NodeId::TRASH;
     let latest = || places.iter().max_by_key(|(id, p)| (live(p), p.stamp, p.parent, &p.name, *id)).copied();

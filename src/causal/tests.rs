@@ -5,5 +5,6 @@
 
 mod laws;
 mod nasty;
+mod refresh;
 mod replica;
 mod table;

@@ -8,7 +8,7 @@ use crate::base::NodeId;
 use crate::causal::{Dot, Field, NodeKind, State, Value, View};
 
 #[derive(Debug, Clone)]
-enum Op {
+pub enum Op {
     Mkdir(Index, u8),
     File(Index, u8, u8),
     Rename(Index, Index, u8),
@@ -74,7 +74,7 @@ fn children(r: &Replica, id: NodeId) -> Vec<NodeId> {
     own.into_iter().flat_map(|c| children(r, c).into_iter().chain([c])).collect()
 }
 
-fn step(all: &mut [Replica], at: usize, op: &Op) {
+pub fn step(all: &mut [Replica], at: usize, op: &Op) {
     if let Op::Receive(from) = op {
         let other = all[from.index(all.len())].clone();
         return all[at].receive(&other);
@@ -147,7 +147,7 @@ fn run(n: usize, ops: &[(Index, Op)]) -> (Vec<Replica>, Vec<State>) {
     (all, states)
 }
 
-fn runs(len: usize) -> impl Strategy<Value = (usize, Vec<(Index, Op)>)> {
+pub fn runs(len: usize) -> impl Strategy<Value = (usize, Vec<(Index, Op)>)> {
     (2usize..5, proptest::collection::vec((any::<Index>(), op()), 1..len))
 }
 
