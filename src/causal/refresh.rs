@@ -165,11 +165,12 @@ impl Region<'_> {
         for (id, node) in &self.state.nodes {
             let mut shows = shows.remove(id).unwrap_or_default();
             shows.sort();
-            let odd = Odd { merged: view.merged.get(id).copied(), also: also.remove(id).unwrap_or_default(), shows };
-            let lost = odd.shows.iter().any(|s| s.parent == NodeId::LOST);
-            let usual = || usual(*id, node, |dir| view.canonical(dir)) == odd.shows;
-            if lost || odd.merged.is_some() || !odd.also.is_empty() || !usual() {
-                out.insert(*id, odd);
+            let usual = usual(*id, node, |dir| view.canonical(dir));
+            let wants = usual.iter().map(|s| (s.parent, s.name.clone())).collect();
+            let (merged, also) = (view.merged.get(id).copied(), also.remove(id).unwrap_or_default());
+            let lost = shows.iter().any(|s| s.parent == NodeId::LOST);
+            if lost || merged.is_some() || !also.is_empty() || usual != shows {
+                out.insert(*id, Odd { shows, merged, also, wants });
             }
         }
         if let Some(name) = self.name_of_lost(view)? {

@@ -36,6 +36,8 @@ pub struct Odd {
     pub merged: Option<NodeId>,
     /// What shows as part of this one, by the link it shows under.
     pub also: Vec<(LinkId, Vec<Item>)>,
+    /// The names it would have if nothing were in its way, sorted.
+    pub wants: Vec<(NodeId, Name)>,
 }
 
 /// All nodes that show otherwise. The reserved LOST directory is among them while there is anything in it.

@@ -79,6 +79,13 @@ impl<T> Register<T> {
         self.0.clear();
         self.0.push((dot, value));
     }
+
+    /// Replace `known` values by one; what was written concurrently stays beside it.
+    pub fn replace(&mut self, known: &[Dot], dot: Dot, value: T) {
+        self.0.retain(|(d, _)| !known.contains(d));
+        let at = self.0.partition_point(|(d, _)| *d < dot);
+        self.0.insert(at, (dot, value));
+    }
 }
 
 /// Which attribute.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::node::Node;
 use super::{Root, Tree};
 use crate::base::{Digest, Result};
+use crate::seal::Ref;
 
 /// One key whose value differs. Never both `None`, never equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ struct Stream<'t> {
     root: Option<Root>,
     /// Next entries to visit, innermost last.
     frames: Vec<(Arc<Node>, usize)>,
+    /// Nodes opened and not yet reported, if anybody asks.
+    opened: Option<Vec<(Ref, u8)>>,
 }
 
 /// What a stream stands on.
@@ -54,9 +57,27 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// The blocks of `want` on the way to what differs from `have`, parents before children: what somebody who has
+    /// `have` needs to read `want`, and few others. Work is proportional to the nodes that differ.
+    pub fn missing(&self, have: &Root, want: &Root, visit: &mut dyn FnMut(&Ref, u8) -> Result<()>) -> Result<()> {
+        let mut diff = self.diff(have, want);
+        diff.new.opened = Some(Vec::new());
+        loop {
+            let more = diff.step()?.is_some();
+            for (reference, level) in diff.new.opened.as_mut().map(std::mem::take).unwrap_or_default() {
+                visit(&reference, level)?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
+
 impl<'t> Stream<'t> {
     fn new(tree: &'t Tree, root: &Root) -> Self {
-        Self { tree, root: Some(root.clone()), frames: Vec::new() }
+        Self { tree, root: Some(root.clone()), frames: Vec::new(), opened: None }
     }
 
     fn front(&self) -> Result<Front> {
@@ -72,11 +93,14 @@ impl<'t> Stream<'t> {
 
     /// Replace the subtree at the front by its parts.
     fn open(&mut self) -> Result<()> {
-        let node = match (self.root.take(), self.frames.last()) {
-            (Some(root), _) => self.tree.root_node(&root)?,
-            (None, Some((node, at))) => Some(self.tree.child_node(node, *at)?),
-            (None, None) => None,
+        let (node, reference) = match (self.root.take(), self.frames.last()) {
+            (Some(root), _) => (self.tree.root_node(&root)?, root.reference),
+            (None, Some((node, at))) => (Some(self.tree.child_node(node, *at)?), Some(node.child(*at)?.reference)),
+            (None, None) => (None, None),
         };
+        if let (Some(opened), Some(node), Some(reference)) = (&mut self.opened, &node, reference) {
+            opened.push((reference, node.level()));
+        }
         self.skip();
         self.frames.extend(node.map(|node| (node, 0)));
         Ok(())

@@ -107,7 +107,7 @@ impl Check<'_> {
         }
         let reason = if self.damaged.contains(&block.bid) {
             "damaged"
-        } else if self.volume.blocks.contains(block) {
+        } else if self.volume.blocks.contains(block) || self.volume.lazy {
             return true;
         } else {
             self.report.bad += u64::from(!self.damaged.contains(&block.bid));

@@ -11,7 +11,7 @@ use super::content::{Source, decode};
 use super::inode::Inode;
 use super::namespace::Roots;
 use super::row::decode_state;
-use crate::base::{Bid, Error, Kind, NodeId, Result};
+use crate::base::{Bid, Error, Kind, Result};
 use crate::cas::Blocks;
 use crate::cas::manifest::{self, Content};
 use crate::seal::{BlockType, Ref};
@@ -137,7 +137,7 @@ impl Volume {
         let (mut contents, mut blocks) = (Vec::new(), Vec::new());
         for inode in residents {
             let inner = inode.inner.lock();
-            if inner.is_unlinked() && inner.opens == 0 && inode.id != NodeId::ROOT {
+            if inner.gone && inner.opens == 0 {
                 continue; // only the kernel's memory of a number: nobody can read it any more
             }
             if inode.kind == crate::causal::NodeKind::File {
@@ -169,34 +169,37 @@ impl Volume {
         for content in &held.0 {
             self.mark_content(marks, content)?;
         }
-        self.tree.blocks(&roots.index, |block, _| Ok(marks.meet(&block.bid)))?;
+        for root in [&roots.index, &roots.displaced] {
+            self.tree.blocks(root, |block, _| Ok(marks.meet(&block.bid) && self.is_here(block)))?;
+        }
         let total = roots.raw.count + roots.local.count;
         let mut nodes = 0;
         for root in [&roots.raw, &roots.local] {
-            let mut contents = Vec::new();
-            self.tree.blocks(root, |block, _| Ok(marks.meet(&block.bid)))?;
-            for entry in self.tree.range(root, &[]) {
-                let (_, value) = entry?;
-                let state = decode_state(&value)?;
+            let marks = std::cell::RefCell::new(&mut *marks);
+            let block = |block: &Ref, _| Ok(marks.borrow_mut().meet(&block.bid) && self.is_here(block));
+            self.tree.walk(root, block, |_, value| {
+                let state = decode_state(value)?;
                 if state.kind == crate::causal::NodeKind::File {
-                    contents.extend(state.content.0.iter().map(|(_, v)| decode(&v.data)));
-                }
-                for content in contents.drain(..) {
-                    self.mark_content(marks, &content?)?;
+                    for (_, version) in &state.content.0 {
+                        self.mark_content(&mut marks.borrow_mut(), &decode(&version.data)?)?;
+                    }
                 }
                 nodes += 1;
-                if nodes % 4096 == 0 {
-                    progress("marking", nodes, Some(total))?;
-                }
-            }
+                if nodes % 4096 == 0 { progress("marking", nodes, Some(total)) } else { Ok(()) }
+            })?;
         }
         Ok(())
+    }
+
+    /// Whether to look below a block: where blocks may be elsewhere, what is not here has nothing below it here.
+    fn is_here(&self, block: &Ref) -> bool {
+        !self.lazy || self.blocks.contains(block)
     }
 
     fn mark_content(&self, marks: &mut Marks, content: &Content) -> Result<()> {
         manifest::blocks(&self.blocks, content, |kind, _, block| {
             let first = marks.meet(&block.bid);
-            Ok(first || kind == BlockType::Data)
+            Ok((first && self.is_here(block)) || kind == BlockType::Data)
         })
     }
 

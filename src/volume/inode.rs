@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::api::{Attr, Ino, ROOT_INO};
 use super::content::File;
 use super::row::Contribution;
-use super::stat::{Stat, file_kind};
+use super::stat::{Stat, file_kind, live_links};
 use crate::base::sync::Mutex;
 use crate::base::{Name, NodeId};
-use crate::causal::{NodeKind, NodeState};
+use crate::causal::{Dot, NodeKind, NodeState};
 
 /// A node in memory. Identity never changes; the rest is behind one lock.
 ///
@@ -41,6 +41,14 @@ pub(super) struct Inner {
     pub rows: Vec<(NodeId, Name, Contribution)>,
     /// Settle before the next journal flush: this node replaced another, and must not come back empty.
     pub ordered: bool,
+    /// No name leads here: in the trash, or gone.
+    pub hidden: bool,
+    /// Removed for good: the trees forget it.
+    pub gone: bool,
+    /// Born here and in no sealed tree yet: nobody else can know it.
+    pub private: bool,
+    /// A version shown beside its node; a node of its own once it is changed.
+    pub copy: Option<(NodeId, Dot)>,
 }
 
 impl Inode {
@@ -69,8 +77,21 @@ impl Inode {
         version: u64,
     ) -> Arc<Self> {
         let kind = state.kind;
-        let inner =
-            Inner { state, subdirs, file: None, opens: 0, version, journaled: 0, sealed: 0, rows, ordered: false };
+        let inner = Inner {
+            state,
+            subdirs,
+            file: None,
+            opens: 0,
+            version,
+            journaled: 0,
+            sealed: 0,
+            rows,
+            ordered: false,
+            hidden: false,
+            gone: false,
+            private: false,
+            copy: None,
+        };
         Arc::new(Self { ino, id, kind, inner: Mutex::new(inner) })
     }
 
@@ -87,7 +108,7 @@ impl Inode {
 impl Inner {
     /// Whether no name leads here any more.
     pub fn is_unlinked(&self) -> bool {
-        self.state.links.is_empty()
+        self.hidden
     }
 
     /// Size in bytes, live.
@@ -102,7 +123,7 @@ impl Inner {
     pub fn attr(&self, ino: Ino) -> Attr {
         let stat = Stat::of(&self.state);
         let (kind, rdev) = file_kind(self.state.kind);
-        let links = u32::try_from(self.state.links.len()).unwrap_or(u32::MAX);
+        let links = if self.hidden { 0 } else { live_links(&self.state) };
         let mut attr = Attr {
             ino,
             kind,

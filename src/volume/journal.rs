@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Volume;
 use super::content::{File, Piece, Segment, Source};
+use super::heads::Heads;
 use super::inode::{Inner, Inode};
 use crate::base::port::Time;
 use crate::base::{Error, Kind, NodeId, Result};
-use crate::causal::{NodeState, Vector};
+use crate::causal::{Displaced, Dot, NodeState, Vector};
 use crate::kv::arena::Lsn;
 use crate::seal::{BlockType, Ref};
 
@@ -28,6 +29,16 @@ pub(super) struct Batch {
     pub vector: Vector,
     pub clock: Time,
     pub changes: Vec<Change>,
+    /// After a merge: what shows otherwise, heads seen, and that others write here.
+    pub beside: Option<Beside>,
+}
+
+/// What changed beside nodes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Beside {
+    pub shown: Displaced,
+    pub heads: Heads,
+    pub shared: bool,
 }
 
 /// One change of a batch.
@@ -49,6 +60,16 @@ pub(super) struct Pieces {
     pub size: u64,
     pub mtime: Time,
     pub list: Vec<Placed>,
+    /// What the pieces lie over, where it is not the node's shown version.
+    pub over: Option<Over>,
+}
+
+/// A settled content: encoded, its size, and the versions that a new one replaces.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Over {
+    pub data: Vec<u8>,
+    pub size: u64,
+    pub dots: Vec<Dot>,
 }
 
 /// Offset, length, and where it is: a block from some byte on (and whether the chunker cut it), or zeros.
@@ -76,7 +97,7 @@ impl Volume {
     }
 
     fn append(&self, batch: &Batch) -> Result<Lsn> {
-        if batch.changes.is_empty() {
+        if batch.changes.is_empty() && batch.beside.is_none() {
             return Ok(self.blocks.log().end());
         }
         let sealed = self.local.seal(PURPOSE, &encode(batch)?)?;
@@ -113,7 +134,10 @@ impl Volume {
         let mut changes = Vec::with_capacity(taken.len() + 1);
         for Taken { inode, .. } in taken.iter() {
             let mut inner = inode.inner.lock();
-            let gone = inner.is_unlinked() && inode.id != NodeId::ROOT;
+            let gone = inner.gone;
+            if inode.id == NodeId::LOST {
+                continue;
+            }
             if !(gone && inner.journaled == 0 && inner.rows.is_empty()) {
                 let keep_pieces = inner.file.as_ref().is_some_and(|f| f.journaled && !f.restate);
                 let state = if gone { None } else { Some(inner.state.clone()) };
@@ -134,13 +158,19 @@ impl Volume {
                 file.journaled = true;
             }
         }
-        Ok(Batch { vector: ns.vector.clone(), clock: ns.clock.last(), changes })
+        let beside = std::mem::take(&mut ns.restless).then(|| Beside {
+            shown: (**ns.view.table()).clone(),
+            heads: ns.heads.clone(),
+            shared: ns.shared,
+        });
+        Ok(Batch { vector: ns.vector.clone(), clock: ns.clock.last(), changes, beside })
     }
 
     /// The entry could not be written: all of it still has to be. What the journal said before it stands: a
     /// node that is gone must be said to be gone if it was ever said to be there.
     fn take_back(&self, taken: Vec<Taken>, synced: Option<&Arc<Inode>>) {
         let mut ns = self.ns.lock();
+        ns.restless = true;
         for Taken { inode, journaled } in taken {
             let mut inner = inode.inner.lock();
             inner.journaled = journaled;
@@ -200,7 +230,8 @@ impl Volume {
         file.fresh.clear();
         file.restate = false;
         let mtime = file.touched.map_or(Time(0), |(mtime, _)| mtime);
-        Ok(Pieces { id, restate, base_end: file.pieces.base_end(), size: file.size, mtime, list })
+        let over = if file.detached { Some(file.base_of()?) } else { None };
+        Ok(Pieces { id, restate, base_end: file.pieces.base_end(), size: file.size, mtime, list, over })
     }
 
     fn place(&self, piece: &Piece, (at, len, skip): (u64, u64, u64), list: &mut Vec<Placed>) -> Result<()> {
@@ -232,8 +263,12 @@ impl Volume {
 
 /// Apply journaled pieces to a file's live content.
 pub(super) fn apply_pieces(inner: &mut Inner, pieces: &Pieces) -> Result<()> {
-    if inner.file.is_none() {
-        inner.file = Some(File::of(&inner.state)?);
+    match (&mut inner.file, &pieces.over) {
+        (file @ None, None) => *file = Some(File::of(&inner.state)?),
+        (file, Some(over)) if file.as_ref().is_none_or(|f| f.over != over.dots) => {
+            *file = Some(File::over(&inner.state, over)?);
+        }
+        _ => {}
     }
     let Some(file) = inner.file.as_mut() else { return Ok(()) };
     if pieces.restate {

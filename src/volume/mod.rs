@@ -10,6 +10,8 @@ pub mod api;
 mod check;
 mod collect;
 mod content;
+mod copies;
+mod exchange;
 mod figures;
 mod filesystem;
 #[cfg(feature = "fuzzing")]
@@ -17,21 +19,28 @@ mod filesystem;
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
+mod heads;
+mod incoming;
 mod inode;
 mod journal;
+mod merge;
 mod names;
 mod namespace;
+mod notes;
 mod ops;
 mod options;
 mod recovery;
 mod room;
 mod row;
 mod sealing;
+mod showing;
 mod stat;
 mod store;
 mod table;
 mod tend;
 mod totals;
+mod trash;
+mod view;
 mod work;
 
 #[cfg(test)]
@@ -44,9 +53,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use check::{Checked, Hit};
 pub use collect::{Collected, Progress};
+pub use copies::{Conflict, ConflictVersion};
+pub use exchange::Announcement;
 pub use figures::Figures;
 pub use filesystem::{FileSystem, Filler, Invalidate};
-pub use options::{Options, Setup};
+pub use merge::Merged;
+pub use notes::Observer;
+pub use options::{Label, Options, Setup};
 pub use recovery::Opened;
 pub use row::Totals;
 
@@ -99,6 +112,12 @@ pub struct Volume {
     read_only: bool,
     dir: std::path::PathBuf,
     tended: Mutex<tend::Tended>,
+    listeners: notes::Listeners,
+    /// The last head as signed.
+    announced: Mutex<Arc<[u8]>>,
+    label: Label,
+    /// Blocks may be elsewhere: absence is no damage.
+    lazy: bool,
 }
 
 impl fmt::Debug for Volume {

@@ -10,15 +10,19 @@ use super::inode::Inode;
 use super::namespace::{Entry, Namespace, Roots, Target};
 use super::row::{Row, decode_state, index_key};
 use crate::base::{Error, Kind, Name, NodeId, Result, limits};
-use crate::causal::{NodeKind, NodeState};
+use crate::causal::{Displaced, NodeKind, NodeState};
 
 impl Volume {
     /// The sealed row of a name.
     pub(super) fn sealed_row(&self, roots: &Roots, parent: NodeId, name: &[u8]) -> Result<Option<Row>> {
-        match self.tree.get(&roots.index, &index_key(parent, name))? {
-            Some(bytes) => Row::decode(&bytes).map(Some),
-            None => Ok(None),
-        }
+        let Some(bytes) = self.tree.get(&roots.index, &index_key(parent, name))? else { return Ok(None) };
+        let row = Row::decode(&bytes)?;
+        Ok(if self.is_foreign(roots, &row)? { None } else { Some(row) })
+    }
+
+    /// A device node of another machine, whose index this one took over.
+    pub(super) fn is_foreign(&self, roots: &Roots, row: &Row) -> Result<bool> {
+        Ok(row.kind.is_local() && self.tree.get(&roots.local, row.node.as_bytes())?.is_none())
     }
 
     /// The sealed state of a node.
@@ -66,15 +70,23 @@ impl Volume {
     /// The node behind an inode number, brought into memory if need be. [`Kind::Stale`] if nobody knows it.
     pub(super) fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
         loop {
-            let (id, roots) = {
+            let (id, roots, shown, copy) = {
                 let ns = self.ns.lock();
                 if let Some(inode) = ns.table.resident(ino) {
                     return Ok(inode.clone());
                 }
                 let id = ns.table.id(ino).ok_or_else(|| Error::new(Kind::Stale, "find inode", ino.to_string()))?;
-                (id, ns.roots.clone())
+                (id, ns.roots.clone(), ns.view.sealed().clone(), ns.view.copy(id))
             };
-            let inode = self.load(&roots, ino, id)?;
+            if let Some((node, _)) = copy {
+                self.inode_of(node)?;
+                let mut ns = self.ns.lock();
+                if ns.view.copy(id).is_some() {
+                    return self.inode_held(&mut ns, id);
+                }
+                continue;
+            }
+            let inode = self.load(&roots, &shown, ino, id)?;
             let mut ns = self.ns.lock();
             if Arc::ptr_eq(&roots, &ns.roots) {
                 return Ok(ns.table.admit(inode));
@@ -103,33 +115,64 @@ impl Volume {
         if let Some(inode) = ns.table.resident(ino) {
             return Ok(inode.clone());
         }
-        let inode = self.load(&ns.roots.clone(), ino, id)?;
+        let inode = match ns.view.copy(id) {
+            Some((node, dot)) => {
+                let origin = self.inode_held(ns, node)?;
+                let state = origin.inner.lock().state.clone();
+                self.copy_inode(ns, ino, (node, dot), &state)?
+            }
+            None => self.load(&ns.roots.clone(), &ns.view.sealed().clone(), ino, id)?,
+        };
         Ok(ns.table.admit(inode))
     }
 
     /// Read a node from the trees.
-    fn load(&self, roots: &Roots, ino: Ino, id: NodeId) -> Result<Arc<Inode>> {
+    fn load(&self, roots: &Roots, shown: &Displaced, ino: Ino, id: NodeId) -> Result<Arc<Inode>> {
+        if id == NodeId::LOST {
+            return self.lost_directory(roots, ino);
+        }
         let state =
             self.sealed_state(roots, id)?.ok_or_else(|| Error::new(Kind::Stale, "load node", id.to_string()))?;
+        let shows = shown.shows(id, &state);
         let mut subdirs = if id == NodeId::ROOT { roots.root_subdirs } else { 0 };
         let mut rows = Vec::new();
-        for (link, place) in state.places() {
+        for name in &shows {
             let row = if state.kind == NodeKind::Directory {
-                self.sealed_row(roots, place.parent, place.name.as_bytes())?
+                self.sealed_row(roots, name.parent, name.name.as_bytes())?
             } else {
-                Some(Row::of(id, link, &state, 0, None))
+                Some(Row::shown(id, name, &state, 0, None))
             };
             if let Some(row) = row {
                 subdirs = subdirs.max(row.subdirs);
-                rows.push((place.parent, place.name.clone(), row.contribution()));
+                rows.push((name.parent, name.name.clone(), row.contribution()));
             }
         }
-        Ok(Inode::clean(ino, id, state, subdirs, rows))
+        if let (NodeId::ROOT, Some(name)) = (id, shown.lost()) {
+            let row = self.sealed_row(roots, id, name.as_bytes())?;
+            rows.extend(row.map(|row| (id, name.clone(), row.contribution())));
+        }
+        let odd = shown.get(id).is_some();
+        let live = shows.iter().any(crate::causal::Shown::is_live);
+        let inode = Inode::clean(ino, id, state, subdirs, rows);
+        inode.inner.lock().hidden = id != NodeId::ROOT && !live && !odd;
+        Ok(inode)
+    }
+
+    /// The directory of what lost its place: it has no state, and the root's owner.
+    fn lost_directory(&self, roots: &Roots, ino: Ino) -> Result<Arc<Inode>> {
+        let root = self.sealed_state(roots, NodeId::ROOT)?;
+        let mut state = root.ok_or_else(|| Error::new(Kind::Stale, "load root", ""))?;
+        state.attributes.retain(|a| !matches!(a.field, crate::causal::Field::Xattr(_)));
+        Ok(Inode::clean(ino, NodeId::LOST, state, 0, Vec::new()))
     }
 
     /// A directory's node. [`Kind::NotDirectory`] for anything else.
     pub(super) fn directory(&self, ino: Ino) -> Result<Arc<Inode>> {
-        let inode = self.inode(ino)?;
+        let mut inode = self.inode(ino)?;
+        let canonical = self.ns.lock().view.canonical(inode.id);
+        if canonical != inode.id {
+            inode = self.inode_of(canonical)?;
+        }
         if inode.is_dir() { Ok(inode) } else { Err(Error::new(Kind::NotDirectory, "use directory", "")) }
     }
 
@@ -144,7 +187,11 @@ impl Volume {
             }
             _ => {}
         }
-        let id = self.ns.lock().table.id(parent).ok_or_else(|| Error::new(Kind::Stale, "look up", ""))?;
+        let id = {
+            let ns = self.ns.lock();
+            ns.table.id(parent).map(|id| ns.view.canonical(id))
+        };
+        let id = id.ok_or_else(|| Error::new(Kind::Stale, "look up", ""))?;
         let (target, row) = self.resolve_name(id, name)?.ok_or_else(missing)?;
         let mut ns = self.ns.lock();
         let ino = ns.table.reference(target.id);
@@ -171,9 +218,9 @@ impl Volume {
             return Ok(ROOT_INO);
         }
         let inode = self.inode(ino)?;
-        let parent = inode.inner.lock().state.places().next().map(|(_, p)| p.parent);
-        let parent = parent.unwrap_or(NodeId::ROOT);
-        Ok(self.ns.lock().table.number(parent))
+        let ns = self.ns.lock();
+        let parent = ns.view.above(inode.id, &inode.inner.lock().state).unwrap_or(NodeId::ROOT);
+        Ok(ns.table.number(parent))
     }
 
     /// Whether `id` is `ancestor` or lies below it, with the namespace held.
@@ -184,7 +231,7 @@ impl Volume {
                 return Ok(true);
             }
             let inode = self.inode_held(ns, at)?;
-            let parent = inode.inner.lock().state.places().next().map(|(_, p)| p.parent);
+            let parent = ns.view.above(at, &inode.inner.lock().state);
             match parent {
                 Some(parent) => at = parent,
                 None => return Ok(false),
@@ -234,10 +281,12 @@ impl Volume {
                 return format!("/{}", parts.join("/"));
             }
             let Ok(inode) = self.inode_of(at) else { break };
-            let place = inode.inner.lock().state.places().next().map(|(_, p)| (p.parent, p.name.to_string()));
-            let Some((parent, name)) = place else { break };
-            parts.push(name);
-            at = parent;
+            let ns = self.ns.lock();
+            let shows = ns.view.shows(at, &inode.inner.lock().state);
+            drop(ns);
+            let Some(shown) = shows.into_iter().find(crate::causal::Shown::is_live) else { break };
+            parts.push(shown.name.to_string());
+            at = shown.parent;
         }
         parts.reverse();
         format!("(unlinked) {}", parts.join("/"))

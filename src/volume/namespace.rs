@@ -8,12 +8,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::api::Ino;
+use super::heads::Heads;
 use super::inode::{Inner, Inode};
 use super::row::Totals;
 use super::table::{Spread, Table};
+use super::view::View;
 use crate::base::port::{Clock, Entropy, Time};
 use crate::base::{Digest, Name, NodeId, WriterIndex};
-use crate::causal::{Dot, Field, HybridClock, LinkId, NodeKind, Stamp, Value, Vector};
+use crate::causal::{Dot, Field, HybridClock, LinkId, NodeKind, Place, Stamp, Value, Vector};
 use crate::tree::Root;
 
 /// The sealed trees of a volume, replaced as a whole.
@@ -25,6 +27,8 @@ pub(super) struct Roots {
     pub local: Root,
     /// Derived: directory entries by parent and name.
     pub index: Root,
+    /// Derived: nodes that show otherwise than they say.
+    pub displaced: Root,
     /// Subdirectories of, and everything below, the root directory.
     pub root_subdirs: u32,
     pub totals: Totals,
@@ -65,7 +69,17 @@ pub(super) struct Namespace {
     pub unjournaled: HashMap<Ino, Arc<Inode>, Spread>,
     pub unsealed: HashMap<Ino, Arc<Inode>, Spread>,
     pub roots: Arc<Roots>,
+    /// What shows otherwise, and what the sealed index holds of it.
+    pub view: View,
     pub vector: Vector,
+    /// The vector when the trees were last sealed.
+    pub sealed: Vector,
+    /// The highest heads seen of others.
+    pub heads: Heads,
+    /// Others write to this volume, or did.
+    pub shared: bool,
+    /// Something beside nodes must be journaled: the vector, the view, heads.
+    pub restless: bool,
     pub clock: HybridClock,
     pub writer: WriterIndex,
     /// Nodes made minus nodes removed since the last seal.
@@ -109,7 +123,12 @@ impl Namespace {
             unjournaled: HashMap::default(),
             unsealed: HashMap::default(),
             roots: Arc::new(roots),
+            view: View::default(),
+            sealed: vector.clone(),
             vector,
+            heads: Heads::default(),
+            shared: false,
+            restless: false,
             clock: HybridClock::new(writer, last),
             writer,
             born: 0,
@@ -161,8 +180,8 @@ impl Namespace {
         }
     }
 
-    /// `inode` changed: journal and seal it later. The caller holds its lock.
-    pub fn touch(&mut self, inode: &Arc<Inode>, inner: &mut Inner) {
+    /// `inode` changed, or where it shows: journal and seal it later. The caller holds its lock.
+    pub fn mark(&mut self, inode: &Arc<Inode>, inner: &mut Inner) {
         if inner.version == inner.journaled || !self.unjournaled.contains_key(&inode.ino) {
             self.unjournaled.insert(inode.ino, inode.clone());
         }
@@ -170,6 +189,11 @@ impl Namespace {
             self.unsealed.insert(inode.ino, inode.clone());
         }
         inner.version += 1;
+    }
+
+    /// `inode` was changed here: as [`Self::mark`], under a dot of its own. The caller holds its lock.
+    pub fn touch(&mut self, inode: &Arc<Inode>, inner: &mut Inner) {
+        self.mark(inode, inner);
         // The join knows an attribute by the change that last asserted it.
         let dot = self.vector.next(self.writer);
         inner.state.assert_attributes(dot);
@@ -180,6 +204,35 @@ impl Namespace {
         let mut inner = dir.inner.lock();
         inner.state.set_attribute(Field::Mtime, Value::Time(stamp.time), stamp);
         inner.subdirs = inner.subdirs.saturating_add_signed(subdirs);
+        self.anchor(dir, &mut inner, stamp);
         self.touch(dir, &mut inner);
+    }
+
+    /// A directory that was deleted elsewhere and shows again is used: from now on it is where it shows.
+    pub fn anchor(&mut self, dir: &Arc<Inode>, inner: &mut Inner, stamp: Stamp) {
+        let trashed = || inner.state.places().next().is_some_and(|(_, p)| p.parent == NodeId::TRASH);
+        if self.view.table().get(dir.id).is_some() && trashed() {
+            self.settle_place(dir, inner, stamp);
+        }
+    }
+
+    /// Let a directory that shows otherwise than it says say where it shows. False if it does already. The caller
+    /// touches it.
+    pub fn settle_place(&mut self, dir: &Arc<Inode>, inner: &mut Inner, stamp: Stamp) -> bool {
+        let Some(odd) = self.view.table().get(dir.id) else { return false };
+        let Some(shown) = odd.shows.first().filter(|s| s.is_live() && s.parent != NodeId::LOST).cloned() else {
+            return false;
+        };
+        if odd.wants.contains(&(shown.parent, shown.name.clone())) {
+            return false;
+        }
+        let dot = self.vector.next(self.writer);
+        let from = Some((shown.parent, shown.name.clone()));
+        let place = Place { parent: shown.parent, name: shown.name, stamp, from };
+        for (_, register) in inner.state.links.iter_mut().filter(|(link, _)| *link == shown.link) {
+            register.set(dot, place.clone());
+        }
+        self.view.doubt(dir.id);
+        true
     }
 }

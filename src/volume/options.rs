@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::base::WriterIndex;
 use crate::base::port::{Clock, Entropy, System};
+use crate::cas::Fetch;
 use crate::seal::{DeviceRoot, VolumeSecrets};
 
 /// Memory and behaviour. All sizes in bytes.
@@ -59,8 +61,10 @@ impl Options {
     }
 }
 
+/// Names a writer's device in the names of conflict copies. Must be the same function on every device.
+pub type Label = Arc<dyn Fn(WriterIndex) -> String + Send + Sync>;
+
 /// Everything a volume is made of.
-#[derive(Debug)]
 pub struct Setup<'a> {
     /// Where its log and local indexes live; made if it is not there.
     pub dir: PathBuf,
@@ -73,6 +77,18 @@ pub struct Setup<'a> {
     pub make: bool,
     /// Owner of the root directory of a new volume: user and group.
     pub owner: (u32, u32),
+    /// This device's place in the volume's writer table; the incarnation, unless membership says otherwise.
+    pub writer: Option<WriterIndex>,
+    /// Somebody else made the volume: begin with nothing, not even a root directory, until the first
+    /// [`merge`](super::Volume::merge). Operations on the root fail with [`Kind::Stale`](crate::base::Kind::Stale)
+    /// until then.
+    pub joined: bool,
+    /// Others can write to the volume: what is removed goes to the trash.
+    pub shared: bool,
+    /// Where blocks come from that are not here.
+    pub fetch: Option<Arc<dyn Fetch>>,
+    /// Names devices in the names of conflict copies.
+    pub label: Label,
     /// Memory and behaviour.
     pub options: Options,
     /// Time.
@@ -90,9 +106,20 @@ impl<'a> Setup<'a> {
             secrets,
             make: true,
             owner,
+            writer: None,
+            joined: false,
+            shared: false,
+            fetch: None,
+            label: Arc::new(|writer| format!("device {writer}")),
             options: Options::default(),
             clock: Arc::new(System),
             entropy: Arc::new(System),
         }
+    }
+}
+
+impl std::fmt::Debug for Setup<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Setup({}, {:?})", self.secrets.id, self.dir)
     }
 }

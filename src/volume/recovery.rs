@@ -19,7 +19,7 @@ use super::{Options, Volume};
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Context, Error, Kind, NodeId, Result};
 use crate::cas::{self, Blocks, Chunker, Chunking, DedupIndex};
-use crate::causal::{Field, NodeKind, NodeState, Register, Value, Vector};
+use crate::causal::{Displaced, Field, NodeKind, NodeState, Register, Shown, Value, Vector, copy_id};
 use crate::kv::arena::{self, Log, RealDisk, Recovery};
 use crate::kv::local::Map;
 use crate::seal::genesis::{self, Genesis};
@@ -79,8 +79,9 @@ impl Volume {
         };
         volume.restore(checkpoint, &recovery.journal)?;
         opened.created &= !setup.options.read_only;
+        volume.ns.lock().shared |= setup.shared || setup.joined;
         let volume = Arc::new(volume);
-        if opened.created {
+        if opened.created && !setup.joined {
             volume.found(setup.owner)?;
         }
         volume.threads.start(&volume, setup.options.workers).io("start threads", || "volume".into())?;
@@ -106,21 +107,25 @@ impl Volume {
         };
         let dedup = genesis.dedup == genesis::Dedup::On;
         let options = cas::Options { compress, dedup, cache_bytes: cache };
-        let blocks = Arc::new(
-            Blocks::new(log, sealer.clone(), index, options).with_entropy(setup.entropy.clone()).with_doubt(doubt),
-        );
+        let mut blocks =
+            Blocks::new(log, sealer.clone(), index, options).with_entropy(setup.entropy.clone()).with_doubt(doubt);
+        if let Some(fetch) = &setup.fetch {
+            blocks = blocks.with_fetch(fetch.clone());
+        }
+        let blocks = Arc::new(blocks);
         let tree = Tree::new(Arc::new(TreeBlocks(blocks.clone())), sealer.logical_key(), tree_cache);
         let empty = tree.empty();
         let roots = Roots {
             raw: empty.clone(),
             local: empty.clone(),
-            index: empty,
+            index: empty.clone(),
+            displaced: empty,
             root_subdirs: 0,
             totals: Totals::default(),
             seq: 0,
             head: [0; 32],
         };
-        let writer = secrets.writer;
+        let writer = setup.writer.unwrap_or(secrets.writer);
         let ns = Namespace::new(roots, Vector::default(), writer, setup.clock.now(), residents);
         Ok(Self {
             id: secrets.id,
@@ -152,6 +157,10 @@ impl Volume {
             read_only: setup.options.read_only,
             dir: setup.dir.clone(),
             tended: Mutex::new(Tended::default()),
+            listeners: super::notes::Listeners::default(),
+            announced: Mutex::new(Arc::from([])),
+            label: setup.label.clone(),
+            lazy: setup.fetch.is_some(),
         })
     }
 
@@ -183,12 +192,19 @@ impl Volume {
 
     /// Bring the live state to where the checkpoint and the journal end.
     fn restore(&self, checkpoint: Option<Checkpoint>, journal: &[Vec<u8>]) -> Result<()> {
-        let mut replay = Replay { volume: self, subdirs: HashMap::new() };
+        let mut replay = Replay { volume: self, subdirs: HashMap::new(), before: Arc::default() };
         if let Some(checkpoint) = checkpoint {
+            let shown = Arc::new(self.load_shown(&checkpoint.roots.displaced)?);
+            *self.announced.lock() = checkpoint.head.into();
             {
                 let mut ns = self.ns.lock();
                 ns.roots = Arc::new(checkpoint.roots);
+                ns.sealed.clone_from(&checkpoint.vector);
                 ns.vector = checkpoint.vector;
+                ns.heads = checkpoint.heads;
+                ns.shared = checkpoint.shared;
+                ns.view.set(shown.clone());
+                ns.view.set_sealed(shown);
                 ns.clock.observe(crate::causal::Stamp { time: checkpoint.clock, writer: checkpoint.writer });
             }
             self.note_garbage(checkpoint.garbage);
@@ -208,6 +224,8 @@ struct Replay<'v> {
     volume: &'v Volume,
     /// Directories gained or lost by each directory.
     subdirs: HashMap<NodeId, i32>,
+    /// What showed otherwise before the entry at hand.
+    before: Arc<Displaced>,
 }
 
 impl Replay<'_> {
@@ -217,8 +235,35 @@ impl Replay<'_> {
             ns.vector.unite(&batch.vector);
             let writer = ns.writer;
             ns.clock.observe(crate::causal::Stamp { time: batch.clock, writer });
+            self.before = ns.view.table().clone();
+            if let Some(beside) = batch.beside {
+                ns.view.set(Arc::new(beside.shown));
+                ns.heads = beside.heads;
+                ns.shared |= beside.shared;
+            }
         }
-        batch.changes.into_iter().try_for_each(|change| self.change(change))
+        batch.changes.into_iter().try_for_each(|change| self.change(change))?;
+        self.lost()
+    }
+
+    /// The directory of what lost its place came or went.
+    fn lost(&mut self) -> Result<()> {
+        let mut ns = self.volume.ns.lock();
+        let now = ns.view.table().lost().cloned();
+        let was = self.before.lost().cloned();
+        if now == was {
+            return Ok(());
+        }
+        for (name, change) in was.into_iter().map(|n| (n, -1)).chain(now.into_iter().map(|n| (n, 1))) {
+            let target = Target { id: NodeId::LOST, link: 0, kind: NodeKind::Directory };
+            ns.rename_entry(NodeId::ROOT, name, (change > 0).then_some(target));
+            *self.subdirs.entry(NodeId::ROOT).or_default() += change;
+        }
+        let root = self.volume.inode_held(&mut ns, NodeId::ROOT)?;
+        let mut inner = root.inner.lock();
+        ns.mark(&root, &mut inner);
+        inner.journaled = inner.version;
+        Ok(())
     }
 
     fn change(&mut self, change: Change) -> Result<()> {
@@ -255,35 +300,38 @@ impl Replay<'_> {
             (None, Some(state)) => self.born(id, state),
         };
         let is_dir = inode.is_dir();
-        let places = |state: &NodeState| -> Vec<_> {
-            state.places().map(|(link, p)| (link, p.parent, p.name.clone())).collect()
-        };
         let mut ns = self.volume.ns.lock();
+        let table = ns.view.table().clone();
         let mut inner = inode.inner.lock();
         let fresh = inner.version == 1 && inner.sealed == 0 && inner.rows.is_empty() && inner.journaled == 0;
-        let old = if fresh { Vec::new() } else { places(&inner.state) };
-        let new = state.as_ref().map(places).unwrap_or_default();
+        let old = if fresh || inner.gone { Vec::new() } else { self.before.shows(id, &inner.state) };
+        let new = state.as_ref().map(|state| table.shows(id, state)).unwrap_or_default();
         if !keep_pieces {
             inner.file = None;
         }
+        let live = new.iter().any(Shown::is_live);
+        ns.born += i64::from(inner.gone && state.is_some()) - i64::from(!inner.gone && state.is_none());
+        inner.gone = state.is_none();
+        inner.hidden = id != NodeId::ROOT && !live && (inner.gone || table.get(id).is_none());
         if let Some(state) = state {
             inner.state = state;
-        } else {
-            inner.state.links.clear();
-            ns.born -= 1;
         }
-        ns.touch(&inode, &mut inner);
+        ns.mark(&inode, &mut inner);
         inner.journaled = inner.version;
         drop(inner);
-        for (_, parent, name) in &old {
-            if self.volume.find(&ns, *parent, name.as_bytes())?.is_some_and(|t| t.id == id) {
-                ns.rename_entry(*parent, name.clone(), None);
+        let at = |shown: &Shown| match shown.version {
+            Some(dot) => Target { id: copy_id(id, dot), link: 0, kind: inode.kind },
+            None => Target { id, link: shown.link, kind: inode.kind },
+        };
+        for shown in old.iter().filter(|s| s.is_live()) {
+            if self.volume.find(&ns, shown.parent, shown.name.as_bytes())?.is_some_and(|t| t.id == at(shown).id) {
+                ns.rename_entry(shown.parent, shown.name.clone(), None);
             }
-            *self.subdirs.entry(*parent).or_default() -= i32::from(is_dir);
+            *self.subdirs.entry(shown.parent).or_default() -= i32::from(is_dir);
         }
-        for (link, parent, name) in new {
-            ns.rename_entry(parent, name, Some(Target { id, link, kind: inode.kind }));
-            *self.subdirs.entry(parent).or_default() += i32::from(is_dir);
+        for shown in new.iter().filter(|s| s.is_live()) {
+            ns.rename_entry(shown.parent, shown.name.clone(), Some(at(shown)));
+            *self.subdirs.entry(shown.parent).or_default() += i32::from(is_dir);
         }
         Ok(())
     }

@@ -6,10 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::api::{Attr, Ino};
-use super::stat::{Stat, file_kind};
+use super::stat::{Stat, file_kind, live_links};
+use super::view::copy_state;
 use crate::base::port::Time;
-use crate::base::{Error, Kind, NodeId, Result};
-use crate::causal::{LinkId, NodeKind, NodeState};
+use crate::base::{Error, Kind, NodeId, Result, limits};
+use crate::causal::{LinkId, NodeKind, NodeState, Shown, copy_id};
 
 /// Recursive totals of a directory, itself not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ impl Row {
             perm: stat.perm,
             uid: stat.uid,
             gid: stat.gid,
-            nlink: u32::try_from(state.links.len()).unwrap_or(u32::MAX),
+            nlink: live_links(state),
             size: stat.size,
             allocated: stat.allocated,
             atime: stat.atime,
@@ -69,6 +70,14 @@ impl Row {
             has_xattrs: stat.has_xattrs,
             subdirs,
             totals,
+        }
+    }
+
+    /// The row of `state` under one of the names it shows.
+    pub fn shown(node: NodeId, shown: &Shown, state: &NodeState, subdirs: u32, totals: Option<Totals>) -> Self {
+        match shown.version {
+            Some(dot) => Self::of(copy_id(node, dot), 0, &copy_state(state, shown, dot), 0, None),
+            None => Self::of(node, shown.link, state, subdirs, totals),
         }
     }
 
@@ -123,7 +132,12 @@ impl Row {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        postcard::from_bytes(bytes).map_err(|e| Error::new(Kind::Corrupt, "decode directory row", "").with_source(e))
+        let row: Self = postcard::from_bytes(bytes)
+            .map_err(|e| Error::new(Kind::Corrupt, "decode directory row", "").with_source(e))?;
+        if row.size > limits::MAX_FILE || row.perm > 0o7777 {
+            return Err(Error::new(Kind::Corrupt, "decode directory row", "out of bounds"));
+        }
+        Ok(row)
     }
 }
 

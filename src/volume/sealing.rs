@@ -9,14 +9,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Volume;
+use super::heads::Heads;
 use super::inode::Inode;
 use super::journal::Pieces;
 use super::names::name_in;
-use super::namespace::Roots;
+use super::namespace::{Namespace, Roots};
 use super::row::{Contribution, Row, Totals, encode_state, index_key};
 use crate::base::port::Time;
 use crate::base::{Digest, Error, Kind, Name, NodeId, Result, WriterIndex, hash};
-use crate::causal::{NodeKind, NodeState, Vector};
+use crate::causal::{Displaced, NodeKind, NodeState, Shown, Vector};
 use crate::kv::arena::Lsn;
 use crate::seal::head::seal_head;
 use crate::tree::Root;
@@ -36,6 +37,9 @@ pub(super) struct Checkpoint {
     pub head: Vec<u8>,
     /// Bytes of content that became garbage since the last collection.
     pub garbage: u64,
+    /// The highest heads seen of others, and whether others write here.
+    pub heads: Heads,
+    pub shared: bool,
 }
 
 /// What a head says, encrypted for readers.
@@ -44,6 +48,9 @@ pub(super) struct HeadBody {
     pub vector: Vector,
     pub raw: Root,
     pub index: Root,
+    pub displaced: Root,
+    pub root_subdirs: u32,
+    pub totals: Totals,
     pub previous: Digest,
     pub time: Time,
 }
@@ -53,6 +60,8 @@ struct Changed {
     inode: Arc<Inode>,
     version: u64,
     state: Option<NodeState>,
+    /// The names it shows under, in the trash too.
+    shows: Vec<Shown>,
     subdirs: u32,
     old_rows: Rows,
 }
@@ -61,8 +70,10 @@ struct Changed {
 type Rows = Vec<(NodeId, Name, Contribution)>;
 
 /// What a seal made.
-struct Folded {
+pub(super) struct Folded {
     roots: Roots,
+    /// The head as signed.
+    pub head: Arc<[u8]>,
     /// The rows of each changed node, in the snapshot's order.
     rows: Vec<Rows>,
     /// The rows of directories whose totals changed.
@@ -70,11 +81,17 @@ struct Folded {
 }
 
 /// Everything a seal works on.
-struct Snapshot {
+pub(super) struct Snapshot {
     changed: Vec<Changed>,
     names: Vec<(NodeId, Vec<(Name, u64)>)>,
-    roots: Arc<Roots>,
-    vector: Vector,
+    pub roots: Arc<Roots>,
+    pub vector: Vector,
+    pub table: Arc<Displaced>,
+    pub sealed_table: Arc<Displaced>,
+    pub shared: bool,
+    heads: Heads,
+    /// Nothing was merged since the last seal either.
+    idle: bool,
     clock: Time,
     writer: WriterIndex,
     carried: Vec<Pieces>,
@@ -97,12 +114,13 @@ impl Volume {
     pub(super) fn seal(&self) -> Result<()> {
         let _turn = self.sealing.lock();
         let snapshot = self.snapshot()?;
-        if snapshot.changed.is_empty() && snapshot.carried.is_empty() && snapshot.roots.seq > 0 {
+        if snapshot.idle && snapshot.changed.is_empty() && snapshot.carried.is_empty() && snapshot.roots.seq > 0 {
             return Ok(());
         }
         match self.fold(&snapshot) {
             Ok(folded) => {
                 self.complete(&snapshot, folded);
+                self.observed(|o| o.sealed());
                 Ok(())
             }
             Err(error) => {
@@ -116,15 +134,19 @@ impl Volume {
         let _turn = self.journal.lock();
         let mut ns = self.ns.lock();
         let carried = self.carried()?;
+        let table = ns.view.table().clone();
         let changed = ns
             .unsealed
             .drain()
+            .filter(|(_, inode)| inode.id != NodeId::LOST)
             .map(|(_, inode)| {
-                let inner = inode.inner.lock();
-                let gone = inner.is_unlinked() && inode.id != NodeId::ROOT;
+                let mut inner = inode.inner.lock();
+                inner.private = false;
+                let state = if inner.gone { None } else { Some(inner.state.clone()) };
                 let changed = Changed {
                     version: inner.version,
-                    state: if gone { None } else { Some(inner.state.clone()) },
+                    shows: state.as_ref().map(|s| table.shows(inode.id, s)).unwrap_or_default(),
+                    state,
                     subdirs: inner.subdirs,
                     old_rows: inner.rows.clone(),
                     inode: inode.clone(),
@@ -141,25 +163,39 @@ impl Volume {
                 (*dir, names.map.iter().map(|(name, entry)| (name.clone(), entry.version)).collect())
             })
             .collect();
-        Ok(Snapshot {
-            changed,
-            names,
+        Ok(Snapshot { changed, names, carried, ..self.snapshot_of(&ns) })
+    }
+
+    /// The volume as it is but for what changed.
+    pub(super) fn snapshot_of(&self, ns: &Namespace) -> Snapshot {
+        let view = &ns.view;
+        Snapshot {
+            changed: Vec::new(),
+            names: Vec::new(),
             roots: ns.roots.clone(),
             vector: ns.vector.clone(),
+            table: view.table().clone(),
+            sealed_table: view.sealed().clone(),
+            shared: ns.shared,
+            heads: ns.heads.clone(),
+            idle: ns.vector == ns.sealed && Arc::ptr_eq(view.table(), view.sealed()),
             clock: ns.clock.last(),
             writer: ns.writer,
-            carried,
+            carried: Vec::new(),
             covers: self.blocks.log().end(),
             born: ns.born,
-        })
+        }
     }
 
     /// Build the new trees and store the checkpoint.
-    fn fold(&self, snapshot: &Snapshot) -> Result<Folded> {
+    pub(super) fn fold(&self, snapshot: &Snapshot) -> Result<Folded> {
         let mut roots = (*snapshot.roots).clone();
         self.fold_states(snapshot, &mut roots)?;
+        if snapshot.table != snapshot.sealed_table {
+            roots.displaced = self.fold_shown(&snapshot.table)?;
+        }
         let staged = self.stage(snapshot, &mut roots)?;
-        let rows = snapshot.changed.iter().map(|c| staged.rows_of(c)).collect();
+        let rows = snapshot.changed.iter().map(|c| staged.rows_of(c, &snapshot.table)).collect();
         let edits: Result<Vec<_>> = staged
             .rows
             .iter()
@@ -175,14 +211,27 @@ impl Volume {
             clock: snapshot.clock,
             writer: snapshot.writer,
             carried: snapshot.carried.clone(),
-            head,
+            head: head.clone(),
             garbage: self.garbage_bytes(),
+            heads: snapshot.heads.clone(),
+            shared: snapshot.shared,
         };
         let plain = postcard::to_stdvec(&checkpoint)
             .map_err(|e| Error::new(Kind::Other, "encode checkpoint", "").with_source(e))?;
         let sealed = self.local.seal(PURPOSE, &plain)?;
         self.blocks.log().checkpoint_covering(snapshot.covers, &sealed)?;
-        Ok(Folded { roots, rows, dirs: staged.dir_rows() })
+        Ok(Folded { roots, head: head.into(), rows, dirs: staged.dir_rows() })
+    }
+
+    /// The table of what shows otherwise, as a tree by node id.
+    fn fold_shown(&self, table: &Displaced) -> Result<Root> {
+        let encode = |(id, odd): (NodeId, &crate::causal::Odd)| {
+            let value = postcard::to_stdvec(odd)
+                .map_err(|e| Error::new(Kind::Other, "encode names", id.to_string()).with_source(e))?;
+            Ok((id.as_bytes().to_vec(), Some(value)))
+        };
+        let entries: Result<Vec<_>> = table.iter().map(encode).collect();
+        self.tree.edit(&self.tree.empty(), entries?)
     }
 
     fn fold_states(&self, snapshot: &Snapshot, roots: &mut Roots) -> Result<()> {
@@ -214,27 +263,36 @@ impl Volume {
                 staged.gone.insert(changed.inode.id);
                 continue;
             };
+            if changed.shows.is_empty() && changed.inode.id != NodeId::ROOT {
+                // Merged into another: it has no row that could carry totals.
+                staged.gone.insert(changed.inode.id);
+            }
             if changed.inode.id == NodeId::ROOT {
                 roots.root_subdirs = changed.subdirs;
             }
             let is_dir = state.kind == NodeKind::Directory;
             let totals = is_dir.then(|| changed.old_rows.first().map_or_else(Totals::default, |(.., c)| c.totals()));
-            for (link, place) in state.places() {
-                let row = Row::of(changed.inode.id, link, state, changed.subdirs, totals);
-                let key = index_key(place.parent, place.name.as_bytes());
-                staged.pending.entry(place.parent).or_default().add(row.contribution());
+            for shown in &changed.shows {
+                let row = Row::shown(changed.inode.id, shown, state, changed.subdirs, totals);
+                let key = index_key(shown.parent, shown.name.as_bytes());
+                staged.pending.entry(shown.parent).or_default().add(row.contribution());
                 if is_dir {
-                    staged.dirs.insert(changed.inode.id, (place.parent, key.clone()));
+                    staged.dirs.insert(changed.inode.id, (shown.parent, key.clone()));
                 }
                 staged.rows.insert(key, Some(row));
             }
+            if let (NodeId::ROOT, Some(name)) = (changed.inode.id, snapshot.table.lost()) {
+                let row = Row::of(NodeId::LOST, 0, state, 0, Some(Totals::default()));
+                staged.pending.entry(NodeId::ROOT).or_default().add(row.contribution());
+                staged.rows.insert(index_key(NodeId::ROOT, name.as_bytes()), Some(row));
+            }
         }
-        self.carry_up(&mut staged, roots)?;
+        self.carry_up(&mut staged, (roots, &snapshot.sealed_table))?;
         Ok(staged)
     }
 
     /// Apply what is pending to directory rows until it has reached the root.
-    fn carry_up(&self, staged: &mut Staged, roots: &mut Roots) -> Result<()> {
+    fn carry_up(&self, staged: &mut Staged, (roots, shown): (&mut Roots, &Displaced)) -> Result<()> {
         while let Some(dir) = staged.pending.keys().next().copied() {
             let Some(change) = staged.pending.remove(&dir) else { continue };
             if dir == NodeId::ROOT {
@@ -244,7 +302,7 @@ impl Volume {
             if staged.gone.contains(&dir) {
                 continue;
             }
-            if !staged.dirs.contains_key(&dir) && !self.stage_clean_dir(staged, roots, dir)? {
+            if !staged.dirs.contains_key(&dir) && !self.stage_clean_dir(staged, (roots, shown), dir)? {
                 continue;
             }
             let Some((parent, key)) = staged.dirs.get(&dir).cloned() else { continue };
@@ -262,12 +320,12 @@ impl Volume {
     }
 
     /// Stage the row of a directory that did not change itself.
-    fn stage_clean_dir(&self, staged: &mut Staged, roots: &Roots, dir: NodeId) -> Result<bool> {
+    fn stage_clean_dir(&self, staged: &mut Staged, (roots, shown): (&Roots, &Displaced), dir: NodeId) -> Result<bool> {
         let Some(state) = self.sealed_state(roots, dir)? else { return Ok(false) };
-        let Some((_, place)) = state.places().next() else { return Ok(false) };
-        let Some(row) = self.sealed_row(roots, place.parent, place.name.as_bytes())? else { return Ok(false) };
-        let key = index_key(place.parent, place.name.as_bytes());
-        staged.dirs.insert(dir, (place.parent, key.clone()));
+        let Some(at) = shown.shows(dir, &state).into_iter().next() else { return Ok(false) };
+        let Some(row) = self.sealed_row(roots, at.parent, at.name.as_bytes())? else { return Ok(false) };
+        let key = index_key(at.parent, at.name.as_bytes());
+        staged.dirs.insert(dir, (at.parent, key.clone()));
         staged.rows.insert(key, Some(row));
         Ok(true)
     }
@@ -278,6 +336,9 @@ impl Volume {
             vector: snapshot.vector.clone(),
             raw: roots.raw.clone(),
             index: roots.index.clone(),
+            displaced: roots.displaced.clone(),
+            root_subdirs: roots.root_subdirs,
+            totals: roots.totals,
             previous: roots.head,
             time: snapshot.clock,
         };
@@ -286,10 +347,13 @@ impl Volume {
     }
 
     /// Make the new trees current and forget what they now contain.
-    fn complete(&self, snapshot: &Snapshot, folded: Folded) {
+    pub(super) fn complete(&self, snapshot: &Snapshot, folded: Folded) {
         let mut guard = self.ns.lock();
         let ns = &mut *guard;
         ns.roots = Arc::new(folded.roots);
+        ns.sealed = snapshot.vector.clone();
+        ns.view.set_sealed(snapshot.table.clone());
+        *self.announced.lock() = folded.head;
         for (dir, rows) in folded.dirs {
             if let Some(inode) = ns.table.resident(ns.table.number(dir)) {
                 inode.inner.lock().rows = rows;
@@ -337,13 +401,14 @@ impl Volume {
 
 impl Staged {
     /// The rows `changed` has after this seal.
-    fn rows_of(&self, changed: &Changed) -> Rows {
-        let Some(state) = &changed.state else { return Vec::new() };
-        state
-            .places()
-            .filter_map(|(_, place)| {
-                let row = self.rows.get(&index_key(place.parent, place.name.as_bytes()))?.as_ref()?;
-                Some((place.parent, place.name.clone(), row.contribution()))
+    fn rows_of(&self, changed: &Changed, table: &Displaced) -> Rows {
+        let lost = table.lost().filter(|_| changed.inode.id == NodeId::ROOT);
+        let shows = changed.shows.iter().map(|s| (s.parent, &s.name));
+        shows
+            .chain(lost.map(|name| (NodeId::ROOT, name)))
+            .filter_map(|(parent, name)| {
+                let row = self.rows.get(&index_key(parent, name.as_bytes()))?.as_ref()?;
+                Some((parent, name.clone(), row.contribution()))
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 
 use super::api::FileKind;
 use super::content::allocated;
+use crate::base::NodeId;
 use crate::base::port::Time;
 use crate::causal::{Field, NodeKind, NodeState, Value};
 
@@ -50,6 +51,8 @@ impl Stat {
         }
         for attribute in &state.attributes {
             stat.ctime = stat.ctime.max(attribute.stamp.time);
+        }
+        for attribute in state.shown_attributes() {
             match (&attribute.field, &attribute.value) {
                 (Field::Mode, Value::Mode(mode)) => stat.perm = *mode,
                 (Field::Owner, Value::Owner(uid, gid)) => (stat.uid, stat.gid) = (*uid, *gid),
@@ -63,6 +66,12 @@ impl Stat {
         }
         stat
     }
+}
+
+/// How many names a node has that is not gone: one at least, wherever it shows.
+pub(super) fn live_links(state: &NodeState) -> u32 {
+    let live = state.places().filter(|(_, place)| place.parent != NodeId::TRASH).count();
+    u32::try_from(live.max(1)).unwrap_or(u32::MAX)
 }
 
 /// The kind as callers see it, and the device number.

@@ -21,11 +21,12 @@ const STILL: i64 = 2_000_000_000;
 #[derive(Debug)]
 pub(super) struct Tended {
     sealed: Instant,
+    pub expired: Option<Instant>,
 }
 
 impl Default for Tended {
     fn default() -> Self {
-        Self { sealed: Instant::now() }
+        Self { sealed: Instant::now(), expired: None }
     }
 }
 
@@ -35,6 +36,7 @@ impl Volume {
         if self.read_only {
             return Ok(false);
         }
+        self.tell();
         // Settling a big file takes a while: what is there already does not wait for it.
         self.blocks.log().sync(self.commit(None)?)?;
         let waiting = self.settle_still();
@@ -46,6 +48,7 @@ impl Volume {
             || self.blocks.log().journal_bytes_since_checkpoint() >= JOURNAL_MAX;
         if unsealed > 0 && due {
             self.seal()?;
+            self.expire_if_due()?;
             self.collect_if_due()?;
             self.tended.lock().sealed = Instant::now();
             return Ok(waiting || !self.ns.lock().unsealed.is_empty());

@@ -450,3 +450,6 @@ fn a_flipped_bit_is_never_returned_and_fsck_names_the_file() {
     let checked = v.verify(false, true, &mut |_, _, _| Ok(())).unwrap();
     assert!(checked.bad >= 1 && checked.unrepairable.iter().any(|hit| hit.path == "/f"), "{checked:?}");
 }
+
+mod cluster;
+mod merging;

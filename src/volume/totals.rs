@@ -26,8 +26,9 @@ impl Volume {
             return Ok(roots.totals);
         }
         let Some(state) = self.sealed_state(&roots, dir)? else { return Ok(Totals::default()) };
-        let Some((_, place)) = state.places().next() else { return Ok(Totals::default()) };
-        let row = self.sealed_row(&roots, place.parent, place.name.as_bytes())?;
+        let shows = self.ns.lock().view.sealed().shows(dir, &state);
+        let Some(shown) = shows.first() else { return Ok(Totals::default()) };
+        let row = self.sealed_row(&roots, shown.parent, shown.name.as_bytes())?;
         Ok(row.and_then(|r| r.totals).unwrap_or_default())
     }
 

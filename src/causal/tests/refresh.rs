@@ -64,8 +64,7 @@ struct Kept {
 impl Kept {
     fn follow(&mut self, after: &State) {
         let ids = self.state.nodes.keys().chain(after.nodes.keys());
-        let touched: Vec<NodeId> =
-            ids.filter(|id| self.state.nodes.get(id) != after.nodes.get(id)).copied().collect();
+        let touched: Vec<NodeId> = ids.filter(|id| self.state.nodes.get(id) != after.nodes.get(id)).copied().collect();
         let lost = self.table.lost().cloned();
         let mut whole = Whole { before: &self.view, after, lost };
         let refreshed = refresh(&mut whole, &self.table, touched, &label).unwrap();

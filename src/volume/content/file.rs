@@ -7,7 +7,8 @@ use super::since::Since;
 use crate::base::port::Time;
 use crate::base::{Error, Kind, Result};
 use crate::cas::manifest::Content;
-use crate::causal::NodeState;
+use crate::causal::{Dot, NodeState, Version};
+use crate::volume::journal::Over;
 use crate::volume::stat::Stat;
 
 /// Changed ranges remembered for the next journal entry; beyond this everything is restated.
@@ -19,6 +20,10 @@ const MAX_FRESH: usize = 1024;
 pub(in crate::volume) struct File {
     pub base: Content,
     pub base_size: u64,
+    /// The versions of the node that a new one replaces: those of the bytes that were read here.
+    pub over: Vec<Dot>,
+    /// Another device's version came since: what lies below is not what the node shows.
+    pub detached: bool,
     base_allocated: u64,
     pub pieces: Pieces,
     /// Live size in bytes.
@@ -57,6 +62,8 @@ impl File {
         Ok(Box::new(Self {
             base,
             base_size,
+            over: state.shown().map(|(_, shown)| equal_versions(state, shown)).unwrap_or_default(),
+            detached: false,
             base_allocated: state.shown().map_or(0, |(_, v)| allocated(&v.data)),
             pieces: Pieces::over(base_size),
             size: base_size,
@@ -72,6 +79,25 @@ impl File {
             failed: None,
             reported: 0,
         }))
+    }
+
+    /// The live view over a content that is not the one `state` shows.
+    pub fn over(state: &NodeState, over: &Over) -> Result<Box<Self>> {
+        let mut file = Self::of(state)?;
+        file.base = decode(&over.data)?;
+        file.base_size = over.size;
+        file.base_allocated = allocated(&over.data);
+        file.pieces = Pieces::over(over.size);
+        file.size = over.size;
+        file.over.clone_from(&over.dots);
+        file.detached = true;
+        Ok(file)
+    }
+
+    /// What the pieces lie over, for the journal.
+    pub fn base_of(&self) -> Result<Over> {
+        let data = encode(&self.base, self.base_allocated)?;
+        Ok(Over { data, size: self.base_size, dots: self.over.clone() })
     }
 
     /// Note that `range` changed at `now`. The modification time stays: programs' times come by `setattr`.
@@ -146,6 +172,11 @@ impl File {
         self.reported = now;
         change
     }
+}
+
+/// The versions of a node with the bytes of `version`.
+fn equal_versions(state: &NodeState, version: &Version) -> Vec<Dot> {
+    state.content.0.iter().filter(|(_, v)| v.data == version.data).map(|(dot, _)| *dot).collect()
 }
 
 /// The content of a version.

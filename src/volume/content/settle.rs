@@ -66,7 +66,7 @@ impl Volume {
             self.forget_file(inner);
             return None;
         };
-        if inner.state.links.is_empty() {
+        if inner.hidden {
             // Nobody will ever see it settled.
             if inner.opens == 0 {
                 self.discard_content(inner);
@@ -147,21 +147,31 @@ impl Volume {
         let Some(file) = inner.file.as_mut() else { return Ok(true) };
         // Another plan was made since, or nothing of this one holds.
         let Some(since) = file.since.take_if(|since| since.plan == plan.number) else { return Ok(false) };
-        if since.void || inner.state.links.is_empty() {
+        if since.void || inner.hidden {
             return Ok(false);
         }
         let done = since.is_nothing(plan.size);
         let mtime = if done { file.touched.map_or(plan.mtime, |(mtime, _)| mtime) } else { plan.mtime };
         let (dot, stamp) = ns.tick(&*self.clock);
         self.note_replaced(&inner.state);
-        inner.state.content.set(dot, Version { data, size: plan.size, mtime, stamp });
+        let known = std::mem::replace(&mut file.over, vec![dot]);
+        inner.state.content.replace(&known, dot, Version { data, size: plan.size, mtime, stamp });
+        inner.state.assert_places(dot);
+        let several = inner.state.content.0.len() > 1;
         if done {
             self.forget_file(inner);
         } else {
             file.rebase(content, plan.size, &since);
+            file.detached = inner.state.shown().is_none_or(|(shown, _)| *shown != dot);
             self.gauge.add(file.held_change());
         }
         ns.touch(inode, inner);
+        drop(guard);
+        self.drop_twins(&mut ns, inode)?;
+        if several {
+            ns.view.doubt(inode.id);
+        }
+        self.review(&mut ns, &[inode.id], &[]);
         Ok(done)
     }
 

@@ -27,6 +27,7 @@ impl Volume {
         if *change == (SetAttr { size: change.size, ctime: change.ctime, ..SetAttr::default() }) {
             return Ok(inode.attr());
         }
+        self.own(&inode)?;
         let mut ns = self.ns.lock();
         let (_, stamp) = ns.tick(&*self.clock);
         let mut inner = inode.inner.lock();

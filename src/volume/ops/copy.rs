@@ -15,6 +15,7 @@ impl Volume {
     pub(super) fn copy_content(&self, from: Ino, from_at: u64, to: Ino, to_at: u64, len: u64) -> Result<u64> {
         self.check_writable()?;
         let (source, target) = (self.file(from)?, self.file(to)?);
+        self.own(&target)?;
         let size = source.inner.lock().size();
         let len = len.min(size.saturating_sub(from_at));
         let end = to_at.checked_add(len).filter(|end| *end <= limits::MAX_FILE);
@@ -63,9 +64,13 @@ impl Volume {
         }
         self.discard_content(&mut inner);
         let (dot, stamp) = ns.tick(&*self.clock);
-        inner.state.content.set(dot, Version { mtime: stamp.time, stamp, ..settled });
+        let known: Vec<_> = inner.state.shown().map(|(dot, _)| *dot).into_iter().collect();
+        inner.state.content.replace(&known, dot, Version { mtime: stamp.time, stamp, ..settled });
+        inner.state.assert_places(dot);
         ns.touch(target, &mut inner);
         drop(inner);
+        self.drop_twins(&mut ns, target)?;
+        self.review(&mut ns, &[target.id], &[]);
         drop(ns);
         self.nudge();
         Ok(true)

@@ -61,6 +61,7 @@ impl Volume {
 
     /// Change the live content of a file, and see to it that somebody will settle it.
     pub(super) fn change(&self, inode: &Arc<Inode>, act: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+        self.own(inode)?;
         let mut guard = inode.inner.lock();
         let inner = &mut *guard;
         if inner.file.is_none() {

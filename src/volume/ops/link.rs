@@ -22,6 +22,10 @@ impl Volume {
         if dir.inner.lock().is_unlinked() && dir.id != NodeId::ROOT {
             return Err(Error::new(Kind::NotFound, "link into removed directory", name.to_string()));
         }
+        if dir.id == NodeId::LOST {
+            return Err(Error::new(Kind::NotPermitted, "link among what was lost", name.to_string()));
+        }
+        self.own_held(&mut ns, &inode)?;
         if self.find(&ns, dir.id, name.as_bytes())?.is_some() {
             return Err(Error::new(Kind::Exists, "link", name.to_string()));
         }
@@ -42,8 +46,10 @@ impl Volume {
             ns.touch(&inode, &mut inner);
             link
         };
+        ns.view.add_name(inode.id, link, (dir.id, name.clone()));
         ns.rename_entry(dir.id, name, Some(Target { id: inode.id, link, kind: inode.kind }));
         ns.touch_dir(&dir, stamp, 0);
+        self.review(&mut ns, &[inode.id], &[]);
         ns.table.reference(inode.id);
         drop(ns);
         self.nudge();

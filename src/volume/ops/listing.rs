@@ -177,7 +177,11 @@ impl Volume {
     }
 
     /// The next entries of `dir` after a name: sealed rows merged with what changed since. Empty at the end.
-    fn batch(&self, dir: NodeId, after: Option<&Name>) -> Result<Vec<(Name, Target, Option<Row>)>> {
+    pub(in crate::volume) fn batch(
+        &self,
+        dir: NodeId,
+        after: Option<&Name>,
+    ) -> Result<Vec<(Name, Target, Option<Row>)>> {
         loop {
             let roots = self.ns.lock().roots.clone();
             let (rows, complete) = self.sealed_batch(&roots, dir, after)?;
@@ -217,7 +221,11 @@ impl Volume {
         for entry in self.tree.range(&roots.index, &from) {
             let (key, value) = entry?;
             let Some(name) = name_in(&key, dir) else { return Ok((rows, true)) };
-            rows.push((Name::new(name)?, Row::decode(&value)?));
+            let row = Row::decode(&value)?;
+            if self.is_foreign(roots, &row)? {
+                continue;
+            }
+            rows.push((Name::new(name)?, row));
             if rows.len() == BATCH {
                 return Ok((rows, false));
             }

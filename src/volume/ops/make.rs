@@ -25,6 +25,9 @@ impl Volume {
         if dir.inner.lock().is_unlinked() && dir.id != NodeId::ROOT {
             return Err(Error::new(Kind::NotFound, "make entry in removed directory", name.to_string()));
         }
+        if dir.id == NodeId::LOST {
+            return Err(Error::new(Kind::NotPermitted, "make entry among what was lost", name.to_string()));
+        }
         if self.find(&ns, dir.id, name.as_bytes())?.is_some() {
             return Err(Error::new(Kind::Exists, "make", name.to_string()));
         }
@@ -41,6 +44,7 @@ impl Volume {
         let inode = ns.table.admit(Inode::fresh(ino, id, state));
         {
             let mut inner = inode.inner.lock();
+            inner.private = true;
             ns.touch(&inode, &mut inner);
         }
         ns.rename_entry(dir.id, name, Some(Target { id, link: 0, kind }));
@@ -50,6 +54,7 @@ impl Volume {
         }
         ns.touch_dir(&dir, stamp, i32::from(is_dir));
         ns.born += 1;
+        self.review(&mut ns, &[id], &[]);
         drop(ns);
         self.nudge();
         Ok((inode.attr(), inode))

@@ -27,6 +27,7 @@ impl Volume {
         self.check_writable()?;
         check(name, value)?;
         let inode = self.inode(ino)?;
+        self.own(&inode)?;
         let mut ns = self.ns.lock();
         let mut inner = inode.inner.lock();
         let field = Field::Xattr(name.to_vec());
@@ -59,6 +60,7 @@ impl Volume {
     pub(super) fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         self.check_writable()?;
         let inode = self.inode(ino)?;
+        self.own(&inode)?;
         let mut ns = self.ns.lock();
         let mut inner = inode.inner.lock();
         if !present(&inner.state).any(|(n, _)| n == name) {
@@ -108,7 +110,7 @@ fn check(name: &[u8], value: &[u8]) -> Result<()> {
 }
 
 fn present(state: &NodeState) -> impl Iterator<Item = (&[u8], &[u8])> + '_ {
-    state.attributes.iter().filter_map(|a| match (&a.field, &a.value) {
+    state.shown_attributes().filter_map(|a| match (&a.field, &a.value) {
         (Field::Xattr(name), Value::Bytes(Some(value))) => Some((name.as_slice(), value.as_slice())),
         _ => None,
     })

@@ -1,0 +1,224 @@
+//! Taking in what another device knows.
+//!
+//! Its head says which states it has; where its tree differs from ours the nodes are joined one by one, and
+//! vectors unite. Atomic: states, names and vector change under one hold of the namespace's lock, and go to the
+//! journal in one entry. Must never apply anything before all of it was read, checked and joined.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Volume;
+use super::heads::Compared;
+use super::incoming::{check_node, check_vector};
+use super::namespace::Namespace;
+use super::sealing::HeadBody;
+use super::showing::Joined;
+use crate::base::port::Time;
+use crate::base::{Digest, Error, Kind, NodeId, Result};
+use crate::causal::{Displaced, NodeState, Stamp, Vector, join_node};
+use crate::seal::head::{self, OpenedHead};
+use crate::tree::Root;
+
+/// How far a stamp from elsewhere may push our clock ahead of the wall clock: a day.
+const MAX_AHEAD: i64 = 86_400_000_000_000;
+
+/// What a merge did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// Nodes whose state changed.
+    pub touched: u64,
+    /// Nodes that show otherwise than they say now: conflicts of content or names, merged and revived directories.
+    pub conflicts: u64,
+    /// The author showed an older head than before: late news, or a device that was set back. Nothing was merged.
+    pub rolled_back: bool,
+    /// The author signed two heads under one number. Kept as proof; nothing of the author is merged any more.
+    pub equivocated: bool,
+    /// Others know changes of ours that we do not: this device was set back or copied, and must not write before
+    /// it has become another writer. Nothing was merged.
+    pub own_future: bool,
+    /// Both sides know the same and yet have different trees: a bug or a lie. Both heads should be kept.
+    pub diverged: bool,
+    /// Their trees were taken as they are: this device knew nothing.
+    pub adopted: bool,
+}
+
+/// A head that was opened and checked.
+struct Incoming {
+    author: [u8; 32],
+    seq: u64,
+    hash: Digest,
+    body: HeadBody,
+}
+
+impl Volume {
+    /// Take in what the head of `author`, a member, refers to. Tree nodes are read from local blocks, missing ones
+    /// are fetched. O(nodes that differ), without waiting for content; a device that knows nothing yet takes the
+    /// trees as they are. On an error nothing has changed: [`Kind::Corrupt`] if anything does not verify or is
+    /// refused, [`Kind::Unreachable`] if tree nodes cannot be had now.
+    pub fn merge(&self, author: &[u8; 32], head: &[u8]) -> Result<Merged> {
+        self.check_writable()?;
+        let incoming = open(head::open_head(&self.sealer, author, head)?, author)?;
+        let merged = {
+            let _turn = self.sealing.lock();
+            self.merge_turn(&incoming)?
+        };
+        self.tell();
+        if merged.touched > 0 || merged.adopted {
+            self.nudge();
+            self.observed(|o| o.changed());
+        }
+        Ok(merged)
+    }
+
+    /// What this volume knows.
+    pub fn vector(&self) -> Vector {
+        self.ns.lock().vector.clone()
+    }
+
+    fn merge_turn(&self, incoming: &Incoming) -> Result<Merged> {
+        let Incoming { author, seq, hash, body } = incoming;
+        let (roots, empty) = {
+            let mut ns = self.ns.lock();
+            match ns.heads.compare(author, *seq, hash) {
+                Compared::Older => return Ok(Merged { rolled_back: true, ..Merged::default() }),
+                Compared::Forked => {
+                    tracing::error!(author = %crate::base::DeviceId(*author), seq, "an author signed two heads under one number");
+                    ns.heads.remember(author, *seq, hash, true);
+                    ns.restless = true;
+                    return Ok(Merged { equivocated: true, ..Merged::default() });
+                }
+                Compared::Newer | Compared::Same => {}
+            }
+            if body.vector.get(ns.writer) > ns.vector.get(ns.writer) {
+                tracing::error!("others know changes of this device that it does not: it was set back or copied");
+                return Ok(Merged { own_future: true, ..Merged::default() });
+            }
+            if ns.vector.includes(&body.vector) {
+                self.remember(&mut ns, incoming);
+                let diverged = ns.sealed == body.vector && ns.roots.raw.logical != body.raw.logical;
+                if diverged {
+                    tracing::error!(seq, "equal knowledge, different trees: keeping both heads");
+                }
+                return Ok(Merged { diverged, ..Merged::default() });
+            }
+            (ns.roots.clone(), ns.vector == Vector::default() && ns.unsealed.is_empty())
+        };
+        if empty { self.adopt_trees(incoming) } else { self.join(incoming, &roots.raw) }
+    }
+
+    fn remember(&self, ns: &mut Namespace, incoming: &Incoming) {
+        if ns.heads.compare(&incoming.author, incoming.seq, &incoming.hash) == Compared::Newer {
+            ns.heads.remember(&incoming.author, incoming.seq, &incoming.hash, false);
+            ns.restless = true;
+        }
+        let most = Time(self.clock.now().0.saturating_add(MAX_AHEAD));
+        let writer = ns.writer;
+        ns.clock.observe(Stamp { time: incoming.body.time.min(most), writer });
+    }
+
+    /// Join node by node where the trees differ.
+    fn join(&self, incoming: &Incoming, mine: &Root) -> Result<Merged> {
+        let theirs = self.differing(mine, &incoming.body)?;
+        let mut guard = self.ns.lock();
+        let ns = &mut *guard;
+        let mut joined = Joined::new();
+        for (id, theirs) in theirs {
+            let mine = self.live_state(ns, id)?;
+            let state = join_node((mine.as_ref(), &ns.vector), (theirs.as_ref(), &incoming.body.vector));
+            if state.as_ref().zip(mine.as_ref()).is_some_and(|(a, b)| a.kind != b.kind) {
+                return Err(refused("a node changed its kind"));
+            }
+            if state != mine {
+                joined.insert(id, state);
+            }
+        }
+        let touched: BTreeSet<NodeId> = ns.view.doubted().into_iter().chain(joined.keys().copied()).collect();
+        let count = joined.len() as u64;
+        let prepared = self.prepare(ns, &touched, joined).inspect_err(|_| {
+            touched.iter().for_each(|id| ns.view.doubt(*id));
+        })?;
+        tracing::debug!(nodes = count, shifts = prepared.len(), "merging");
+        self.show(ns, prepared);
+        ns.vector.unite(&incoming.body.vector);
+        ns.shared = true;
+        ns.restless = true;
+        self.remember(ns, incoming);
+        Ok(Merged { touched: count, conflicts: ns.view.table().len() as u64, ..Merged::default() })
+    }
+
+    /// Their states of the nodes where our sealed tree and theirs differ, checked.
+    fn differing(&self, mine: &Root, body: &HeadBody) -> Result<Vec<(NodeId, Option<NodeState>)>> {
+        let mut out = Vec::new();
+        for change in self.tree.diff(mine, &body.raw) {
+            let change = change?;
+            let entry = match &change.new {
+                Some(value) => {
+                    let (id, state) = check_node(&change.key, value, &body.vector)?;
+                    (id, Some(state))
+                }
+                None => (NodeId::from_slice(&change.key).ok_or_else(|| refused("a key is no node id"))?, None),
+            };
+            out.push(entry);
+        }
+        Ok(out)
+    }
+
+    /// This device knows nothing: their trees become its own. O(1) but for the table of what shows otherwise.
+    fn adopt_trees(&self, incoming: &Incoming) -> Result<Merged> {
+        let body = &incoming.body;
+        let table = Arc::new(self.load_shown(&body.displaced)?);
+        let root = self.tree.get(&body.raw, NodeId::ROOT.as_bytes())?;
+        let root = root.ok_or_else(|| refused("a volume without a root"))?;
+        check_node(NodeId::ROOT.as_bytes(), &root, &body.vector)?;
+        let _journal = self.journal.lock();
+        let mut snapshot = {
+            let mut ns = self.ns.lock();
+            if ns.vector != Vector::default() || !ns.unsealed.is_empty() {
+                return Err(Error::new(Kind::Busy, "take over a volume", "something was changed meanwhile"));
+            }
+            self.remember(&mut ns, incoming);
+            self.snapshot_of(&ns)
+        };
+        let mut roots = (*snapshot.roots).clone();
+        (roots.raw, roots.index, roots.displaced) = (body.raw.clone(), body.index.clone(), body.displaced.clone());
+        (roots.root_subdirs, roots.totals) = (body.root_subdirs, body.totals);
+        (snapshot.roots, snapshot.vector) = (Arc::new(roots), body.vector.clone());
+        snapshot.shared = true;
+        (snapshot.table, snapshot.sealed_table) = (table.clone(), table.clone());
+        let folded = self.fold(&snapshot)?;
+        {
+            let mut ns = self.ns.lock();
+            ns.vector = body.vector.clone();
+            ns.shared = true;
+            ns.view.set(table);
+        }
+        self.complete(&snapshot, folded);
+        let conflicts = self.ns.lock().view.table().len() as u64;
+        Ok(Merged { touched: body.raw.count, conflicts, adopted: true, ..Merged::default() })
+    }
+
+    /// Read a sealed table of what shows otherwise.
+    pub(super) fn load_shown(&self, root: &Root) -> Result<Displaced> {
+        let mut table = Displaced::default();
+        for entry in self.tree.range(root, &[]) {
+            let (key, value) = entry?;
+            let id = NodeId::from_slice(&key).ok_or_else(|| refused("a key is no node id"))?;
+            let odd = postcard::from_bytes(&value)
+                .map_err(|e| Error::new(Kind::Corrupt, "decode names", id.to_string()).with_source(e))?;
+            table.insert(id, odd);
+        }
+        Ok(table)
+    }
+}
+
+/// Decode and check what a head says.
+fn open(head: OpenedHead, author: &[u8; 32]) -> Result<Incoming> {
+    let body: HeadBody =
+        postcard::from_bytes(&head.body).map_err(|e| Error::new(Kind::Corrupt, "decode head", "").with_source(e))?;
+    check_vector(&body.vector)?;
+    Ok(Incoming { author: *author, seq: head.seq, hash: head.hash, body })
+}
+
+fn refused(why: &'static str) -> Error {
+    Error::new(Kind::Corrupt, "merge", why)
+}
