@@ -41,22 +41,6 @@ pub struct ConflictVersion {
 }
 
 impl Volume {
-    /// Bring a copy into memory: a node with its version alone.
-    pub(super) fn copy_inode(
-        &self,
-        ns: &Namespace,
-        ino: Ino,
-        (node, dot): (NodeId, Dot),
-        state: &NodeState,
-    ) -> Result<Arc<Inode>> {
-        let stale = || Error::new(Kind::Stale, "find version", node.to_string());
-        let shows = ns.view.shows(node, state);
-        let shown = shows.iter().find(|s| s.version == Some(dot)).ok_or_else(stale)?;
-        let inode = Inode::clean(ino, copy_id(node, dot), copy_state(state, shown, dot), 0, Vec::new());
-        inode.inner.lock().copy = Some((node, dot));
-        Ok(inode)
-    }
-
     /// Before `inode` is changed: if it is a copy, it becomes a node of its own.
     pub(super) fn own(&self, inode: &Arc<Inode>) -> Result<()> {
         if inode.inner.lock().copy.is_none() {
@@ -89,18 +73,9 @@ impl Volume {
             ns.touch(inode, &mut inner);
         }
         ns.born += 1;
-        self.drop_version(ns, &origin, dot);
+        drop_version(ns, &origin, dot);
         self.review(ns, &[inode.id, node], &[]);
         Ok(())
-    }
-
-    /// Take one version from a node.
-    fn drop_version(&self, ns: &mut Namespace, origin: &Arc<Inode>, dot: Dot) {
-        let mut inner = origin.inner.lock();
-        inner.state.content.0.retain(|(d, _)| *d != dot);
-        ns.touch(origin, &mut inner);
-        drop(inner);
-        ns.view.forget_copy(origin.id, dot);
     }
 
     /// Remove a copy's entry: its version is resolved away.
@@ -112,7 +87,7 @@ impl Volume {
     ) -> Result<()> {
         let Some((node, dot)) = copy.inner.lock().copy else { return Ok(()) };
         let origin = self.inode_held(ns, node)?;
-        self.drop_version(ns, &origin, dot);
+        drop_version(ns, &origin, dot);
         {
             let mut inner = copy.inner.lock();
             (inner.hidden, inner.gone) = (true, true);
@@ -132,26 +107,35 @@ impl Volume {
         Ok(())
     }
 
+    /// The name `at` is about to be free: whatever was marked because of it keeps the mark, lest a program that goes
+    /// through a directory find other things than it was told. O(nodes that show otherwise).
+    pub(super) fn keep_marks(&self, ns: &mut Namespace, at: (NodeId, &Name)) -> Result<()> {
+        if !ns.view.is_wanted(at) {
+            return Ok(());
+        }
+        let table = ns.view.table().clone();
+        for (id, _) in table.iter().filter(|(_, odd)| odd.wants.iter().any(|(dir, name)| (*dir, name) == at)) {
+            let inode = self.inode_held(ns, id)?;
+            let (_, stamp) = ns.tick(&*self.clock);
+            let mut inner = inode.inner.lock();
+            if ns.settle_place(&inode, &mut inner, stamp) {
+                ns.touch(&inode, &mut inner);
+            }
+        }
+        Ok(())
+    }
+
     /// Files of equal content that show as one with `inode`: only it is left of them.
     pub(super) fn drop_twins(&self, ns: &mut Namespace, inode: &Arc<Inode>) -> Result<()> {
         if inode.is_dir() {
             return Ok(());
         }
-        for twin in self.twins(ns, inode.id) {
+        for twin in twins(ns, inode.id) {
             let twin = self.inode_held(ns, twin)?;
             let (_, stamp) = ns.tick(&*self.clock);
             self.purge(ns, &twin, stamp);
         }
         Ok(())
-    }
-
-    /// What shows as one with `id`, whole nodes only.
-    pub(super) fn twins(&self, ns: &Namespace, id: NodeId) -> Vec<NodeId> {
-        let also = ns.view.table().get(id).map(|odd| odd.also.clone()).unwrap_or_default();
-        let mut ids: Vec<_> = also.into_iter().flat_map(|(_, items)| items).map(|(id, _)| id).collect();
-        ids.retain(|other| *other != id);
-        ids.dedup();
-        ids
     }
 
     /// Everything that several devices' changes left for a person to look at: files with several versions, and
@@ -204,7 +188,7 @@ impl Volume {
             inner.state.content.0.iter().map(|(dot, _)| *dot).filter(|dot| *dot != keep).collect()
         };
         for dot in others {
-            self.drop_version(&mut ns, &inode, dot);
+            drop_version(&mut ns, &inode, dot);
         }
         self.review_always(&mut ns, node);
         drop(ns);
@@ -212,4 +196,37 @@ impl Volume {
         self.tell();
         Ok(())
     }
+}
+
+/// Bring a copy into memory: a node with its version alone.
+pub(super) fn copy_inode(
+    ns: &Namespace,
+    ino: Ino,
+    (node, dot): (NodeId, Dot),
+    state: &NodeState,
+) -> Result<Arc<Inode>> {
+    let stale = || Error::new(Kind::Stale, "find version", node.to_string());
+    let shows = ns.view.shows(node, state);
+    let shown = shows.iter().find(|s| s.version == Some(dot)).ok_or_else(stale)?;
+    let inode = Inode::clean(ino, copy_id(node, dot), copy_state(state, shown, dot), 0, Vec::new());
+    inode.inner.lock().copy = Some((node, dot));
+    Ok(inode)
+}
+
+/// Take one version from a node.
+fn drop_version(ns: &mut Namespace, origin: &Arc<Inode>, dot: Dot) {
+    let mut inner = origin.inner.lock();
+    inner.state.content.0.retain(|(d, _)| *d != dot);
+    ns.touch(origin, &mut inner);
+    drop(inner);
+    ns.view.forget_copy(origin.id, dot);
+}
+
+/// What shows as one with `id`, whole nodes only.
+pub(super) fn twins(ns: &Namespace, id: NodeId) -> Vec<NodeId> {
+    let also = ns.view.table().get(id).map(|odd| odd.also.clone()).unwrap_or_default();
+    let mut ids: Vec<_> = also.into_iter().flat_map(|(_, items)| items).map(|(id, _)| id).collect();
+    ids.retain(|other| *other != id);
+    ids.dedup();
+    ids
 }

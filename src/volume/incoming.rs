@@ -93,8 +93,9 @@ fn check_attributes(attributes: &[Attribute], vector: &Vector) -> Check {
     for attribute in attributes {
         let fits = match (&attribute.field, &attribute.value) {
             (Field::Mode, Value::Mode(mode)) => *mode <= 0o7777,
-            (Field::Owner, Value::Owner(..)) | (Field::Touched, Value::Nothing) => true,
-            (Field::Atime | Field::Mtime, Value::Time(_)) => true,
+            (Field::Owner, Value::Owner(..))
+            | (Field::Touched, Value::Nothing)
+            | (Field::Atime | Field::Mtime, Value::Time(_)) => true,
             (Field::Xattr(name), Value::Bytes(value)) => {
                 !name.is_empty()
                     && name.len() <= limits::MAX_XATTR_NAME

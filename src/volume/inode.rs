@@ -24,6 +24,7 @@ pub(super) struct Inode {
 
 /// What of a node can change.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub(super) struct Inner {
     pub state: NodeState,
     /// Directories: subdirectories directly inside, live.

@@ -24,6 +24,7 @@ const MAX_AHEAD: i64 = 86_400_000_000_000;
 
 /// What a merge did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools)] // what happened, one flag each
 pub struct Merged {
     /// Nodes whose state changed.
     pub touched: u64,
@@ -57,7 +58,7 @@ impl Volume {
     /// refused, [`Kind::Unreachable`] if tree nodes cannot be had now.
     pub fn merge(&self, author: &[u8; 32], head: &[u8]) -> Result<Merged> {
         self.check_writable()?;
-        let incoming = open(head::open_head(&self.sealer, author, head)?, author)?;
+        let incoming = open(&head::open_head(&self.sealer, author, head)?, author)?;
         let merged = {
             let _turn = self.sealing.lock();
             self.merge_turn(&incoming)?
@@ -135,7 +136,7 @@ impl Volume {
         let touched: BTreeSet<NodeId> = ns.view.doubted().into_iter().chain(joined.keys().copied()).collect();
         let count = joined.len() as u64;
         let prepared = self.prepare(ns, &touched, joined).inspect_err(|_| {
-            touched.iter().for_each(|id| ns.view.doubt(*id));
+            ns.view.doubt_all(&touched);
         })?;
         tracing::debug!(nodes = count, shifts = prepared.len(), "merging");
         self.show(ns, prepared);
@@ -212,7 +213,7 @@ impl Volume {
 }
 
 /// Decode and check what a head says.
-fn open(head: OpenedHead, author: &[u8; 32]) -> Result<Incoming> {
+fn open(head: &OpenedHead, author: &[u8; 32]) -> Result<Incoming> {
     let body: HeadBody =
         postcard::from_bytes(&head.body).map_err(|e| Error::new(Kind::Corrupt, "decode head", "").with_source(e))?;
     check_vector(&body.vector)?;

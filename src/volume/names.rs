@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Volume;
 use super::api::{Attr, Ino, ROOT_INO};
+use super::copies::copy_inode;
 use super::inode::Inode;
 use super::namespace::{Entry, Namespace, Roots, Target};
 use super::row::{Row, decode_state, index_key};
@@ -119,7 +120,7 @@ impl Volume {
             Some((node, dot)) => {
                 let origin = self.inode_held(ns, node)?;
                 let state = origin.inner.lock().state.clone();
-                self.copy_inode(ns, ino, (node, dot), &state)?
+                copy_inode(ns, ino, (node, dot), &state)?
             }
             None => self.load(&ns.roots.clone(), &ns.view.sealed().clone(), ino, id)?,
         };

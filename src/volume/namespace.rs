@@ -15,7 +15,7 @@ use super::table::{Spread, Table};
 use super::view::View;
 use crate::base::port::{Clock, Entropy, Time};
 use crate::base::{Digest, Name, NodeId, WriterIndex};
-use crate::causal::{Dot, Field, HybridClock, LinkId, NodeKind, Place, Stamp, Value, Vector};
+use crate::causal::{Dot, Field, HybridClock, LinkId, NodeKind, Place, Shown, Stamp, Value, Vector};
 use crate::tree::Root;
 
 /// The sealed trees of a volume, replaced as a whole.
@@ -216,23 +216,24 @@ impl Namespace {
         }
     }
 
-    /// Let a directory that shows otherwise than it says say where it shows. False if it does already. The caller
+    /// Let a node that shows otherwise than it says say where it shows. False if it does already. The caller
     /// touches it.
-    pub fn settle_place(&mut self, dir: &Arc<Inode>, inner: &mut Inner, stamp: Stamp) -> bool {
-        let Some(odd) = self.view.table().get(dir.id) else { return false };
-        let Some(shown) = odd.shows.first().filter(|s| s.is_live() && s.parent != NodeId::LOST).cloned() else {
-            return false;
-        };
-        if odd.wants.contains(&(shown.parent, shown.name.clone())) {
-            return false;
+    pub fn settle_place(&mut self, inode: &Arc<Inode>, inner: &mut Inner, stamp: Stamp) -> bool {
+        let Some(odd) = self.view.table().get(inode.id) else { return false };
+        let known = |s: &Shown| s.version.is_some() || odd.wants.contains(&(s.parent, s.name.clone()));
+        let here = |s: &&Shown| s.is_live() && s.parent != NodeId::LOST && !known(s);
+        let shows: Vec<Shown> = odd.shows.iter().filter(here).cloned().collect();
+        for shown in &shows {
+            let dot = self.vector.next(self.writer);
+            let from = Some((shown.parent, shown.name.clone()));
+            let place = Place { parent: shown.parent, name: shown.name.clone(), stamp, from };
+            for (_, register) in inner.state.links.iter_mut().filter(|(link, _)| *link == shown.link) {
+                register.set(dot, place.clone());
+            }
         }
-        let dot = self.vector.next(self.writer);
-        let from = Some((shown.parent, shown.name.clone()));
-        let place = Place { parent: shown.parent, name: shown.name, stamp, from };
-        for (_, register) in inner.state.links.iter_mut().filter(|(link, _)| *link == shown.link) {
-            register.set(dot, place.clone());
+        if !shows.is_empty() {
+            self.view.doubt(inode.id);
         }
-        self.view.doubt(dir.id);
-        true
+        !shows.is_empty()
     }
 }

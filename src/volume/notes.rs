@@ -59,7 +59,9 @@ impl Volume {
     }
 
     pub(super) fn observed(&self, what: impl Fn(&dyn Observer)) {
-        alive(&self.listeners.observers).iter().for_each(|observer| what(&**observer));
+        for observer in alive(&self.listeners.observers) {
+            what(&*observer);
+        }
     }
 }
 

@@ -104,7 +104,8 @@ impl Volume {
             Ok(prepared) => self.show(ns, prepared),
             Err(error) => {
                 tracing::warn!("names are not up to date: {}", error.chain());
-                touched.into_iter().for_each(|id| ns.view.doubt(id));
+                ns.view.doubt_all(&touched);
+                ns.restless = true;
             }
         }
     }
@@ -207,7 +208,7 @@ impl Volume {
         ns.view.set(table);
         ns.restless = true;
         for shift in &shifts {
-            self.refresh_copies(ns, shift);
+            refresh_copies(ns, shift);
         }
     }
 
@@ -292,22 +293,23 @@ impl Volume {
             ns.mark(&root, &mut inner);
         }
     }
+}
 
-    /// Copies in memory follow their node, or end.
-    fn refresh_copies(&self, ns: &Namespace, shift: &Shift) {
-        let state = shift.inode.inner.lock().state.clone();
-        for shown in shift.old.iter().filter(|s| s.version.is_some()) {
-            let Some(dot) = shown.version else { continue };
-            let id = copy_id(shift.inode.id, dot);
-            let Some(copy) = ns.table.resident(ns.table.number(id)).cloned() else { continue };
-            let mut inner = copy.inner.lock();
-            if inner.copy.is_none() {
-                continue; // it is a node of its own by now
-            }
-            match shift.new.iter().find(|s| s.version == Some(dot)) {
-                Some(now) => inner.state = copy_state(&state, now, dot),
-                None => (inner.hidden, inner.gone) = (true, true),
-            }
+/// Copies in memory follow their node, or end.
+fn refresh_copies(ns: &Namespace, shift: &Shift) {
+    let state = shift.inode.inner.lock().state.clone();
+    for shown in shift.old.iter().filter(|s| s.version.is_some()) {
+        let Some(dot) = shown.version else { continue };
+        let id = copy_id(shift.inode.id, dot);
+        let Some(copy) = ns.table.resident(ns.table.number(id)).cloned() else { continue };
+        let mut inner = copy.inner.lock();
+        if inner.copy.is_none() {
+            continue; // it is a node of its own by now
+        }
+        if let Some(now) = shift.new.iter().find(|s| s.version == Some(dot)) {
+            inner.state = copy_state(&state, now, dot);
+        } else {
+            (inner.hidden, inner.gone) = (true, true);
         }
     }
 }

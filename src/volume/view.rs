@@ -55,6 +55,12 @@ impl View {
         self.doubted.insert(id);
     }
 
+    /// Look at all of these again with the next change.
+    pub fn doubt_all(&mut self, ids: &BTreeSet<NodeId>) {
+        self.doubted.extend(ids);
+    }
+
+    /// What is to be looked at, asked once.
     pub fn doubted(&mut self) -> BTreeSet<NodeId> {
         std::mem::take(&mut self.doubted)
     }
@@ -67,6 +73,11 @@ impl View {
         !self.doubted.is_empty()
             || ids.iter().any(|id| self.table.get(*id).is_some())
             || names.iter().any(|(dir, name)| self.wanted.contains(&(*dir, (*name).clone())))
+    }
+
+    /// Whether something that shows otherwise would have this name.
+    pub fn is_wanted(&self, at: (NodeId, &Name)) -> bool {
+        !self.wanted.is_empty() && self.wanted.contains(&(at.0, at.1.clone()))
     }
 
     /// The directory as which `id` shows.

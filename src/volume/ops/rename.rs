@@ -6,6 +6,7 @@ use crate::base::{Error, Kind, Name, NodeId, Result};
 use crate::causal::{Dot, LinkId, NodeKind, Place, Register, Stamp};
 use crate::volume::Volume;
 use crate::volume::api::{Ino, RenameMode};
+use crate::volume::copies::twins;
 use crate::volume::inode::Inode;
 use crate::volume::namespace::{Namespace, Target};
 
@@ -153,7 +154,8 @@ impl Volume {
         from: &End<'_>,
         to: &End<'_>,
     ) -> Result<Stamp> {
-        let parts: Result<Vec<_>> = self.twins(ns, target.id).into_iter().map(|id| self.inode_held(ns, id)).collect();
+        self.keep_marks(ns, (from.dir.id, &from.name))?;
+        let parts: Result<Vec<_>> = twins(ns, target.id).into_iter().map(|id| self.inode_held(ns, id)).collect();
         let change = ns.tick(&*self.clock);
         for part in parts? {
             let link = part.inner.lock().state.links.first().map_or(0, |(link, _)| *link);

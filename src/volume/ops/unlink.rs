@@ -6,6 +6,7 @@ use crate::base::{Error, Kind, Name, NodeId, Result};
 use crate::causal::{Field, LinkId, NodeKind, Place, Register, Stamp, Value};
 use crate::volume::Volume;
 use crate::volume::api::Ino;
+use crate::volume::copies::twins;
 use crate::volume::inode::Inode;
 use crate::volume::namespace::{Namespace, Target};
 use crate::volume::stat::live_links;
@@ -64,11 +65,12 @@ impl Volume {
             self.unlink_copy(ns, &inode, at)?;
             return Ok(ns.tick(&*self.clock).1);
         }
+        self.keep_marks(ns, at)?;
         let last = live_links(&inode.inner.lock().state) == 1;
         if last {
             self.part_copies(ns, target.id)?;
         }
-        let parts: Result<Vec<_>> = self.twins(ns, target.id).into_iter().map(|id| self.inode_held(ns, id)).collect();
+        let parts: Result<Vec<_>> = twins(ns, target.id).into_iter().map(|id| self.inode_held(ns, id)).collect();
         let (_, stamp) = ns.tick(&*self.clock);
         for part in parts? {
             let link = part.inner.lock().state.links.first().map_or(0, |(link, _)| *link);
@@ -87,23 +89,20 @@ impl Volume {
         let live = |(id, r): &(LinkId, Register<Place>)| {
             *id != link && r.shown().is_some_and(|place| place.parent != NodeId::TRASH)
         };
-        if !inner.state.links.iter().any(live) {
-            if ns.shared && !inner.private {
-                let from = Some((at.0, at.1.clone()));
-                let place = Place { parent: NodeId::TRASH, name: at.1.clone(), stamp, from };
-                let dot = ns.vector.next(ns.writer);
-                inner.state.links = vec![(link, Register(vec![(dot, place)]))];
-                inner.hidden = true;
-                if inner.opens == 0 {
-                    self.discard_content(&mut inner);
-                }
-            } else {
-                drop(inner);
-                self.purge(ns, inode, stamp);
-                return;
+        if inner.state.links.iter().any(live) {
+            inner.state.links.retain(|(id, _)| *id != link);
+        } else if ns.shared && !inner.private {
+            let from = Some((at.0, at.1.clone()));
+            let place = Place { parent: NodeId::TRASH, name: at.1.clone(), stamp, from };
+            let dot = ns.vector.next(ns.writer);
+            inner.state.links = vec![(link, Register(vec![(dot, place)]))];
+            inner.hidden = true;
+            if inner.opens == 0 {
+                self.discard_content(&mut inner);
             }
         } else {
-            inner.state.links.retain(|(id, _)| *id != link);
+            drop(inner);
+            return self.purge(ns, inode, stamp);
         }
         inner.state.set_attribute(Field::Touched, Value::Nothing, stamp);
         ns.touch(inode, &mut inner);

@@ -1,5 +1,6 @@
 //! Several devices of one volume in one process, reading each other's blocks.
 
+use std::fmt::Write;
 use std::sync::Weak;
 
 use super::*;
@@ -54,7 +55,7 @@ pub struct Cluster {
 impl Cluster {
     /// `n` devices; the first makes the volume, the others join it at once.
     pub fn new(n: usize) -> Self {
-        let mut cluster = Self::unjoined(n);
+        let cluster = Self::unjoined(n);
         for at in 1..n {
             cluster.tell(0, at);
         }
@@ -203,7 +204,7 @@ fn shorten(line: &str) -> String {
     let mut rest = line;
     while let Some((before, after)) = rest.split_once(" (conflict device ") {
         let (device, after) = after.split_once(' ').unwrap();
-        out.push_str(&format!("{before}({device})"));
+        write!(out, "{before}({device})").unwrap();
         rest = after.split_once(')').unwrap().1;
     }
     out + rest

@@ -57,7 +57,7 @@ fn edit_and_edit_keep_both_and_the_copy_can_be_read_changed_and_removed() {
     edit(c.v(1), "x.txt", b"vB3");
     c.meet();
     let all = names(c.v(1), ROOT_INO);
-    remove(c.v(1), all.iter().filter(|n| n.contains("conflict")).next_back().unwrap());
+    remove(c.v(1), all.iter().rfind(|n| n.contains("conflict")).unwrap());
     let left = c.meet();
     assert_eq!(left.len(), 2, "{left:?}");
 }
