@@ -50,6 +50,7 @@ pub struct Blocks {
     plain: PlainCache,
     nodes: NodeCache,
     fetch: Option<Arc<dyn Fetch>>,
+    flights: fetch::Flights,
     entropy: Arc<dyn Entropy>,
     /// Ids whose stored bytes did not verify; a fresh copy replaces them.
     damaged: Mutex<BTreeSet<Bid>>,
@@ -81,6 +82,7 @@ impl Blocks {
             nodes: NodeCache::new(options.cache_bytes / 8, 24 << 10),
             options,
             fetch: None,
+            flights: fetch::Flights::default(),
             entropy: Arc::new(System),
             damaged: Mutex::default(),
             any_damaged: AtomicBool::new(false),
@@ -304,6 +306,12 @@ impl Blocks {
             return Err(why);
         }
         let Some(fetch) = &self.fetch else { return Err(why) };
+        let _flight = self.flights.board(&r.bid);
+        if let Ok(Some(mut sealed)) = self.log.get(&r.bid)
+            && let Ok(found) = self.sealer.open(t, level, r, &mut sealed).and_then(|opened| plain(sealed, &opened))
+        {
+            return Ok(found); // somebody else has brought it meanwhile
+        }
         let mut sealed = fetch.fetch(t, level, r).map_err(|e| fetch::failed(r, why, e))?;
         if !Sealer::verify_bid(&r.bid, &sealed) {
             return Err(Error::new(Kind::Corrupt, "fetch block", r.bid.to_string()));

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::base::Result;
-use crate::volume::FileSystem;
 use crate::volume::api::Ino;
+use crate::volume::{FileSystem, Invalidate};
 use crate::wire::RawPath;
 use crate::wire::control::{BlockStat, ContentId, FsckReport, GcReport, Progress, VolumeStatus};
 
@@ -16,6 +16,8 @@ pub type Report<'a> = &'a mut dyn FnMut(Progress) -> Result<()>;
 pub trait Hosted: Send + Sync + Debug {
     /// Its files.
     fn files(&self) -> Arc<dyn FileSystem>;
+    /// Tell `mount`, as long as somebody keeps it, of changes that did not come through it.
+    fn attach(&self, mount: &Arc<dyn Invalidate>);
     /// Fill in what only the volume knows: counts, sizes, root, vector, heads. Counts lag by some seconds
     /// unless `exact`, which costs in proportion to what changed in that time.
     fn figures(&self, exact: bool, status: &mut VolumeStatus) -> Result<()>;

@@ -12,6 +12,7 @@ use super::volumes::Known;
 use crate::base::sync::Mutex;
 use crate::base::{Context, Error, Kind, Result, VolumeId};
 use crate::fuse::{self, Unmount};
+use crate::volume::Invalidate;
 use crate::wire::{Advice, RawPath};
 
 /// What to mount where.
@@ -78,6 +79,8 @@ impl Mounts {
             ..fuse::MountOptions::default()
         };
         let mounted = Arc::new(fuse::mount(volume.files(), &options.dir, &how).map_err(|e| explain(&options.dir, e))?);
+        let cache: Arc<dyn Invalidate> = mounted.kernel_cache();
+        volume.attach(&cache);
         let point = mounted.point().to_owned();
         let active = Active { known: known.clone(), point: point.clone(), mounted: Arc::clone(&mounted) };
         self.active.lock().push(active);

@@ -13,7 +13,7 @@ use crate::fuse::KernelClock;
 use crate::seal::genesis::{self, Genesis};
 use crate::seal::{DeviceRoot, EpochSecret, Ref, VolumeSecrets};
 use crate::volume::api::Ino;
-use crate::volume::{FileSystem, Hit, Options, Setup, Volume};
+use crate::volume::{FileSystem, Hit, Invalidate, Options, Setup, Volume};
 use crate::wire::RawPath;
 use crate::wire::control::{
     BlockStat, Chunking, ContentId, Damage, Dedup, FsckReport, GcReport, HeadStatus, Progress, VolumeStatus,
@@ -108,6 +108,10 @@ const READING: &str = "reading blocks";
 impl Hosted for Live {
     fn files(&self) -> Arc<dyn FileSystem> {
         Arc::clone(&self.volume) as Arc<dyn FileSystem>
+    }
+
+    fn attach(&self, mount: &Arc<dyn Invalidate>) {
+        self.volume.attach(mount);
     }
 
     fn figures(&self, exact: bool, status: &mut VolumeStatus) -> Result<()> {

@@ -121,7 +121,13 @@ impl Check<'_> {
     fn walk(&mut self, progress: Progress<'_>) -> Result<()> {
         let volume = self.volume;
         let roots = volume.ns.lock().roots.clone();
-        for (root, name) in [(&roots.raw, "node"), (&roots.local, "local node"), (&roots.index, "directory")] {
+        let trees = [
+            (&roots.raw, "node"),
+            (&roots.local, "local node"),
+            (&roots.index, "directory"),
+            (&roots.displaced, "names"),
+        ];
+        for (root, name) in trees {
             volume.tree.forget_cache();
             let mut bad = Vec::new();
             let walked = volume.tree.blocks(root, |block, level| {
@@ -129,9 +135,10 @@ impl Check<'_> {
                 if !fine {
                     bad.push(block.bid);
                 }
-                Ok(fine)
+                Ok(fine && volume.is_here(block))
             });
-            let verified = walked.and_then(|()| volume.tree.verify(root));
+            // Where nodes may be elsewhere, those that are here were checked as they were read.
+            let verified = if volume.lazy { walked } else { walked.and_then(|()| volume.tree.verify(root)) };
             if let Err(error) = verified {
                 if !matches!(error.kind(), Kind::Corrupt | Kind::Unreachable) {
                     return Err(error);
@@ -144,18 +151,22 @@ impl Check<'_> {
         }
         let mut done = 0;
         for root in [&roots.raw, &roots.local] {
-            for entry in volume.tree.range(root, &[]) {
-                let Ok((key, value)) = entry else { break };
-                let (Some(id), Ok(state)) = (NodeId::from_slice(&key), decode_state(&value)) else { continue };
+            let total = Some(roots.raw.count + roots.local.count);
+            let here = |block: &Ref, _| Ok(volume.is_here(block));
+            let walked = volume.tree.walk(root, here, |key, value| {
+                let (Some(id), Ok(state)) = (NodeId::from_slice(key), decode_state(value)) else { return Ok(()) };
                 if state.kind == crate::causal::NodeKind::File {
                     for (_, version) in &state.content.0 {
                         self.content(id, &version.data)?;
                     }
                 }
                 done += 1;
-                if done % 1024 == 0 {
-                    progress("checking files", done, Some(roots.raw.count + roots.local.count))?;
-                }
+                if done % 1024 == 0 { progress("checking files", done, total) } else { Ok(()) }
+            });
+            match walked {
+                // Damage to the tree was found and told above.
+                Err(error) if !matches!(error.kind(), Kind::Corrupt | Kind::Unreachable) => return Err(error),
+                _ => {}
             }
         }
         Ok(())
@@ -174,7 +185,7 @@ impl Check<'_> {
         };
         let walked = manifest::blocks(&volume.blocks, &content, |kind, _, block| {
             let fine = self.look(&path, block);
-            Ok(fine && kind != BlockType::Data)
+            Ok(fine && kind != BlockType::Data && volume.is_here(block))
         });
         match walked {
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unreachable) => {

@@ -192,7 +192,7 @@ impl Volume {
     }
 
     /// Whether to look below a block: where blocks may be elsewhere, what is not here has nothing below it here.
-    fn is_here(&self, block: &Ref) -> bool {
+    pub(super) fn is_here(&self, block: &Ref) -> bool {
         !self.lazy || self.blocks.contains(block)
     }
 

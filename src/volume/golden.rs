@@ -7,7 +7,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::content::encode;
-use super::journal::{Batch, Change, Pieces};
+use super::heads::Heads;
+use super::journal::{Batch, Beside, Change, Over, Pieces};
 use super::namespace::Roots;
 use super::row::{Row, Totals, decode_state, encode_state};
 use super::sealing::{Checkpoint, HeadBody};
@@ -15,13 +16,14 @@ use crate::base::port::Time;
 use crate::base::{Bid, Name, NodeId};
 use crate::cas::manifest::Content;
 use crate::causal::{
-    Attribute, Dot, Field, LinkId, NodeKind, NodeState, Place, Register, Stamp, Value, Vector, Version,
+    Attribute, Displaced, Dot, Field, LinkId, NodeKind, NodeState, Odd, Place, Register, Shown, Stamp, Value, Vector,
+    Version,
 };
 use crate::seal::Ref;
 use crate::tree::Root;
 
 /// The version all these records have together.
-const VERSION: &str = "volume records 1";
+const VERSION: &str = "volume records 2";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, b| {
@@ -108,7 +110,8 @@ fn pieces() -> Pieces {
         (4096, 1 << 20, None),
         (1 << 21, 7, Some((reference(4, 7), 0, true))),
     ];
-    Pieces { id: NodeId([8; 16]), restate: true, base_end: 10, size: 3 << 20, mtime: Time(77), list }
+    let over = Some(Over { data: vec![1, 2], size: 5, dots: vec![dot(4)] });
+    Pieces { id: NodeId([8; 16]), restate: true, base_end: 10, size: 3 << 20, mtime: Time(77), list, over }
 }
 
 fn totals() -> Totals {
@@ -127,13 +130,37 @@ fn state(state: &NodeState) -> Vec<u8> {
     bytes
 }
 
+/// A conflict copy, a merged directory, a hidden twin.
+fn odd() -> Odd {
+    let name_of = |version| Shown { link: 77, parent: NodeId::ROOT, name: name("x"), version };
+    Odd {
+        shows: vec![name_of(None), name_of(Some(dot(3)))],
+        merged: Some(NodeId([5; 16])),
+        also: vec![(77, vec![(NodeId([4; 16]), 0)])],
+        wants: vec![(NodeId::ROOT, name("x"))],
+    }
+}
+
+fn shown() -> Displaced {
+    let mut table = Displaced::default();
+    table.insert(NodeId([8; 16]), odd());
+    table
+}
+
+fn heads() -> Heads {
+    let mut heads = Heads::default();
+    heads.remember(&[1; 32], 7, &[2; 32], false);
+    heads
+}
+
 fn batch() -> Batch {
     let changes = vec![
         Change::Node { id: NodeId([8; 16]), state: Some(bare(NodeKind::Fifo)), keep_pieces: true },
         Change::Node { id: NodeId([7; 16]), state: None, keep_pieces: false },
         Change::Pieces(pieces()),
     ];
-    Batch { vector: vector(), clock: Time(1 << 60), changes }
+    let beside = Some(Beside { shown: shown(), heads: heads(), shared: true });
+    Batch { vector: vector(), clock: Time(1 << 60), changes, beside }
 }
 
 fn checkpoint() -> Checkpoint {
@@ -141,6 +168,7 @@ fn checkpoint() -> Checkpoint {
         raw: root(1),
         local: Root { reference: None, level: 0, logical: [0; 32], count: 0 },
         index: root(2),
+        displaced: root(3),
         root_subdirs: 4,
         totals: totals(),
         seq: 12,
@@ -154,13 +182,24 @@ fn checkpoint() -> Checkpoint {
         carried: vec![pieces()],
         head: vec![1, 2, 3],
         garbage: 1 << 40,
+        heads: heads(),
+        shared: true,
     }
 }
 
 /// Every record by name. Contents of versions first: the states contain them.
 fn records() -> Vec<(&'static str, Vec<u8>)> {
     let plain = |value: postcard::Result<Vec<u8>>| value.unwrap();
-    let head = HeadBody { vector: vector(), raw: root(1), index: root(2), previous: [5; 32], time: Time(-1) };
+    let head = HeadBody {
+        vector: vector(),
+        raw: root(1),
+        index: root(2),
+        displaced: root(3),
+        root_subdirs: 4,
+        totals: totals(),
+        previous: [5; 32],
+        time: Time(-1),
+    };
     vec![
         ("content-inline", encode(&Content::Inline(b"small".to_vec()), 5).unwrap()),
         ("content-single", encode(&Content::Single(reference(1, 4096)), 4096).unwrap()),
@@ -176,6 +215,7 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("row-directory", row(NodeKind::Directory, Some(totals()))),
         ("journal", plain(postcard::to_stdvec(&batch()))),
         ("checkpoint", plain(postcard::to_stdvec(&checkpoint()))),
+        ("names", plain(postcard::to_stdvec(&odd()))),
         ("head-body", plain(postcard::to_stdvec(&head))),
     ]
 }

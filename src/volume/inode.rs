@@ -157,6 +157,11 @@ impl Inner {
         attr
     }
 
+    /// Whether the live content says more than the state.
+    pub fn is_unsettled(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.is_changed())
+    }
+
     /// Whether everything is settled, journaled and in the trees, and nobody uses it.
     pub fn is_evictable(&self) -> bool {
         self.opens == 0 && self.file.is_none() && self.sealed == self.version && self.journaled == self.version

@@ -19,7 +19,7 @@ use crate::kv::arena::Lsn;
 use crate::seal::{BlockType, Ref};
 
 /// What binds sealed journal entries to their use.
-const PURPOSE: &[u8] = b"lovage journal 1";
+const PURPOSE: &[u8] = b"lovage journal 2";
 /// Pieces larger than this are stored as several blocks.
 const MAX_SPILL: usize = 512 << 10;
 

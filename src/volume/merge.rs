@@ -61,7 +61,12 @@ impl Volume {
         let incoming = open(&head::open_head(&self.sealer, author, head)?, author)?;
         let merged = {
             let _turn = self.sealing.lock();
-            self.merge_turn(&incoming)?
+            let merged = self.merge_turn(&incoming)?;
+            // More than fits a journal entry goes into the trees at once.
+            if merged.touched >= self.options.seal_at as u64 && !merged.adopted {
+                self.seal_turn()?;
+            }
+            merged
         };
         self.tell();
         if merged.touched > 0 || merged.adopted {
@@ -120,6 +125,7 @@ impl Volume {
     /// Join node by node where the trees differ.
     fn join(&self, incoming: &Incoming, mine: &Root) -> Result<Merged> {
         let theirs = self.differing(mine, &incoming.body)?;
+        let busy = self.settle_before(theirs.iter().map(|(id, _)| *id));
         let mut guard = self.ns.lock();
         let ns = &mut *guard;
         let mut joined = Joined::new();
@@ -128,6 +134,10 @@ impl Volume {
             let state = join_node((mine.as_ref(), &ns.vector), (theirs.as_ref(), &incoming.body.vector));
             if state.as_ref().zip(mine.as_ref()).is_some_and(|(a, b)| a.kind != b.kind) {
                 return Err(refused("a node changed its kind"));
+            }
+            if busy.contains(&id) && !state.as_ref().is_some_and(is_live) {
+                let why = "a file that was removed elsewhere is being written here";
+                return Err(Error::new(Kind::Busy, "merge", id.to_string()).with_source(why));
             }
             if state != mine {
                 joined.insert(id, state);
@@ -145,6 +155,24 @@ impl Volume {
         ns.restless = true;
         self.remember(ns, incoming);
         Ok(Merged { touched: count, conflicts: ns.view.table().len() as u64, ..Merged::default() })
+    }
+
+    /// Make what is being written to these files a version of theirs, so that it is joined as the edit it is. The
+    /// files for which that cannot be done now: they stay open over what they were, see [`Self::show`].
+    fn settle_before(&self, ids: impl Iterator<Item = NodeId>) -> BTreeSet<NodeId> {
+        let open: Vec<_> = {
+            let ns = self.ns.lock();
+            let resident = |id| ns.table.resident(ns.table.number(id)).cloned();
+            ids.filter_map(resident).filter(|inode| inode.inner.lock().is_unsettled()).collect()
+        };
+        let mut busy = BTreeSet::new();
+        for inode in open {
+            let done = (0..8).any(|_| self.settle(&inode).is_ok_and(|done| done));
+            if !done {
+                busy.insert(inode.id);
+            }
+        }
+        busy
     }
 
     /// Their states of the nodes where our sealed tree and theirs differ, checked.
@@ -210,6 +238,11 @@ impl Volume {
         }
         Ok(table)
     }
+}
+
+/// Whether any name leads to it.
+fn is_live(state: &NodeState) -> bool {
+    state.places().any(|(_, place)| place.parent != NodeId::TRASH)
 }
 
 /// Decode and check what a head says.

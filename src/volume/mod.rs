@@ -65,7 +65,7 @@ pub use row::Totals;
 
 use crate::base::port::{Clock, Entropy};
 use crate::base::sync::{Mutex, RwLock};
-use crate::base::{Error, Kind, Result, VolumeId};
+use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::cas::{Blocks, Chunker};
 use crate::seal::{AuthorKey, LocalSealer, Sealer};
 use crate::tree::Tree;
@@ -116,6 +116,7 @@ pub struct Volume {
     /// The last head as signed.
     announced: Mutex<Arc<[u8]>>,
     label: Label,
+    writer: WriterIndex,
     /// Blocks may be elsewhere: absence is no damage.
     lazy: bool,
 }

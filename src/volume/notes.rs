@@ -4,6 +4,7 @@
 //! request that waits for us. Must never be told from a thread that serves requests.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::Volume;
@@ -12,7 +13,7 @@ use super::filesystem::Invalidate;
 use crate::base::Name;
 use crate::base::sync::Mutex;
 
-/// Hears of a volume's changes. Called without locks, from the volume's threads: do little, never call back.
+/// Hears of a volume's changes. Called without locks, also from threads that serve requests: only wake somebody up.
 pub trait Observer: Send + Sync {
     /// A new head was sealed.
     fn sealed(&self) {}
@@ -33,6 +34,14 @@ pub(super) struct Listeners {
     pub notes: Mutex<Notes>,
     mounts: Mutex<Vec<Weak<dyn Invalidate>>>,
     observers: Mutex<Vec<Weak<dyn Observer>>>,
+    watched: AtomicBool,
+}
+
+impl Listeners {
+    /// Whether anybody ever subscribed.
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
 }
 
 impl Volume {
@@ -44,6 +53,7 @@ impl Volume {
     /// Tell `observer` of changes and seals. It is forgotten when it is dropped.
     pub fn subscribe(&self, observer: &Arc<dyn Observer>) {
         self.listeners.observers.lock().push(Arc::downgrade(observer));
+        self.listeners.watched.store(true, Ordering::Relaxed);
     }
 
     /// Tell the mounts what was noted. Call without locks, not from a request.

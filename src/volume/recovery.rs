@@ -160,6 +160,7 @@ impl Volume {
             listeners: super::notes::Listeners::default(),
             announced: Mutex::new(Arc::from([])),
             label: setup.label.clone(),
+            writer,
             lazy: setup.fetch.is_some(),
         })
     }

@@ -22,7 +22,7 @@ use crate::kv::arena::Lsn;
 use crate::seal::head::seal_head;
 use crate::tree::Root;
 
-const PURPOSE: &[u8] = b"lovage checkpoint 1";
+const PURPOSE: &[u8] = b"lovage checkpoint 2";
 
 /// What a checkpoint says: all there is to know to open the volume without an older journal.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,16 +112,26 @@ struct Staged {
 impl Volume {
     /// Fold everything that changed into the trees and write a checkpoint. Durable when it returns.
     pub(super) fn seal(&self) -> Result<()> {
-        let _turn = self.sealing.lock();
+        let sealed = {
+            let _turn = self.sealing.lock();
+            self.seal_turn()?
+        };
+        if sealed {
+            self.observed(|o| o.sealed());
+        }
+        Ok(())
+    }
+
+    /// As [`Self::seal`], with `sealing` held. False: there was nothing to seal.
+    pub(super) fn seal_turn(&self) -> Result<bool> {
         let snapshot = self.snapshot()?;
         if snapshot.idle && snapshot.changed.is_empty() && snapshot.carried.is_empty() && snapshot.roots.seq > 0 {
-            return Ok(());
+            return Ok(false);
         }
         match self.fold(&snapshot) {
             Ok(folded) => {
                 self.complete(&snapshot, folded);
-                self.observed(|o| o.sealed());
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 self.retract(&snapshot);

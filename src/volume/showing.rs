@@ -224,6 +224,11 @@ impl Volume {
             Some((Some(state), existed)) => {
                 ns.born += i64::from(!existed);
                 (inner.gone, inner.copy) = (false, None);
+                if inode.kind == NodeKind::File && inner.state.content != state.content {
+                    // The kernel keeps a file's size as long as it keeps its inode: let it forget the name as well.
+                    let names = shift.new.iter().filter(|s| s.is_live() && shift.old.contains(s));
+                    names.for_each(|shown| self.note_entry(ns, shown));
+                }
                 self.keep_content(&mut inner, &state);
                 inner.state = state;
             }
@@ -258,6 +263,10 @@ impl Volume {
 
     fn name(&self, ns: &mut Namespace, shown: &Shown, target: Option<Target>) {
         ns.rename_entry(shown.parent, shown.name.clone(), target);
+        self.note_entry(ns, shown);
+    }
+
+    fn note_entry(&self, ns: &Namespace, shown: &Shown) {
         let ino = ns.table.number(shown.parent);
         if ns.table.id(ino).is_some() {
             self.listeners.notes.lock().entries.insert((ino, shown.name.clone()));

@@ -215,6 +215,9 @@ impl Volume {
     /// Tell the timekeeper that something changed.
     pub(super) fn nudge(&self) {
         self.bell.ring();
+        if self.listeners.is_watched() {
+            self.observed(|o| o.changed());
+        }
         // Now and then look whether so much changed that it cannot wait.
         if self.nudges.fetch_add(1, Ordering::Relaxed) % 512 == 511
             && self.ns.lock().unsealed.len() >= self.options.seal_at
@@ -230,7 +233,7 @@ impl Volume {
                 self.advance(&inode)
             }
             Task::Chunk { inode, offset, id, data } => self.store_chunk(&inode, offset, id, &data),
-            Task::Settle(inode) => self.settle(&inode).map(drop),
+            Task::Settle(inode) => self.settle(&inode).map(|_| self.nudge()),
             Task::Spill(inode) => {
                 clear_queued(&inode);
                 self.relieve(&inode)

@@ -2,8 +2,12 @@
 //!
 //! Must never know who answers: peers and other stores implement it further up.
 
-use crate::base::{Error, Kind, Result};
-use crate::seal::{BlockType, Ref};
+use std::collections::HashSet;
+
+use super::Blocks;
+use crate::base::sync::{Condvar, Mutex};
+use crate::base::{Bid, Error, Kind, Result};
+use crate::seal::{BlockType, Ref, Sealer};
 
 /// Somewhere else that may have a block.
 pub trait Fetch: Send + Sync {
@@ -20,5 +24,53 @@ pub(super) fn failed(r: &Ref, local: Error, remote: Error) -> Error {
         (Kind::Corrupt, _) => local,
         (_, Kind::NotFound) => Error::new(Kind::Unreachable, "read block", r.bid.to_string()).with_source(remote),
         _ => remote,
+    }
+}
+
+/// Blocks being fetched: whoever wants one that is on its way waits for it.
+#[derive(Default)]
+pub(super) struct Flights {
+    under_way: Mutex<HashSet<Bid>>,
+    landed: Condvar,
+}
+
+/// The right to fetch one block; given back when dropped.
+pub(super) struct Flight<'f> {
+    flights: &'f Flights,
+    bid: Bid,
+}
+
+impl Flights {
+    /// Wait until nobody else fetches `bid`. Look into the log again before fetching.
+    pub(super) fn board(&self, bid: &Bid) -> Flight<'_> {
+        let mut under_way = self.under_way.lock();
+        while !under_way.insert(*bid) {
+            self.landed.wait(&mut under_way);
+        }
+        Flight { flights: self, bid: *bid }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.flights.under_way.lock().remove(&self.bid);
+        self.flights.landed.notify_all();
+    }
+}
+
+impl Blocks {
+    /// Keep a sealed block that somebody brought: its bytes must be those that `bid` names, whatever they mean.
+    /// [`Kind::Corrupt`] otherwise. True if it was not here before.
+    pub fn accept(&self, bid: &Bid, sealed: &[u8]) -> Result<bool> {
+        if !Sealer::verify_bid(bid, sealed) {
+            return Err(Error::new(Kind::Corrupt, "accept block", bid.to_string()));
+        }
+        let turn = self.sweep.enter();
+        turn.note(bid);
+        let new = !self.log.contains(bid);
+        if new || self.is_damaged(bid) {
+            self.store(bid, sealed)?;
+        }
+        Ok(new)
     }
 }

@@ -1,7 +1,7 @@
 //! Extended attributes, ours (`lovage.*`, computed) and everybody's.
 
 use crate::base::{Error, Kind, Result, limits};
-use crate::causal::{Field, NodeState, Value};
+use crate::causal::{Attribute, Field, NodeState, Value};
 use crate::volume::Volume;
 use crate::volume::api::{Ino, XattrMode};
 use crate::volume::inode::Inode;
@@ -17,7 +17,8 @@ impl Volume {
             return self.computed(&inode, own);
         }
         let inner = inode.inner.lock();
-        match inner.state.attribute(&Field::Xattr(name.to_vec())).map(|a| &a.value) {
+        let attribute = inner.state.attribute(&Field::Xattr(name.to_vec())).filter(|a| !self.is_foreign_right(a));
+        match attribute.map(|a| &a.value) {
             Some(Value::Bytes(Some(value))) => Ok(value.clone()),
             _ => Err(missing(name)),
         }
@@ -54,7 +55,8 @@ impl Volume {
     pub(super) fn list_xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
         let inode = self.inode(ino)?;
         let inner = inode.inner.lock();
-        Ok(present(&inner.state).map(|(name, _)| name.to_vec()).collect())
+        let shown = inner.state.shown_attributes().filter(|a| !self.is_foreign_right(a));
+        Ok(shown.filter_map(xattr).map(|(name, _)| name.to_vec()).collect())
     }
 
     pub(super) fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
@@ -73,6 +75,12 @@ impl Volume {
         drop(ns);
         self.nudge();
         Ok(())
+    }
+
+    /// Rights on a machine are given on that machine: what another device's root says of them does not show here.
+    fn is_foreign_right(&self, a: &Attribute) -> bool {
+        let Field::Xattr(name) = &a.field else { return false };
+        (name.starts_with(b"security.") || name.starts_with(b"trusted.")) && a.stamp.writer != self.writer
     }
 
     /// `lovage.id`, and for directories the recursive totals.
@@ -110,10 +118,15 @@ fn check(name: &[u8], value: &[u8]) -> Result<()> {
 }
 
 fn present(state: &NodeState) -> impl Iterator<Item = (&[u8], &[u8])> + '_ {
-    state.shown_attributes().filter_map(|a| match (&a.field, &a.value) {
-        (Field::Xattr(name), Value::Bytes(Some(value))) => Some((name.as_slice(), value.as_slice())),
+    state.shown_attributes().filter_map(xattr)
+}
+
+/// Name and value of an attribute that is there.
+fn xattr(a: &Attribute) -> Option<(&[u8], &[u8])> {
+    match (&a.field, &a.value) {
+        (Field::Xattr(name), Value::Bytes(Some(value))) => Some((name, value)),
         _ => None,
-    })
+    }
 }
 
 fn total(state: &NodeState) -> usize {

@@ -75,6 +75,23 @@ impl Cluster {
     }
 
     pub fn open(&mut self, at: usize) {
+        // A worker of the volume that was dropped may still be on its way out.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let volume = loop {
+            match Volume::open(self.setup(at)) {
+                Err(e) if e.kind() == Kind::Busy && std::time::Instant::now() < deadline => std::thread::yield_now(),
+                other => break other.unwrap().0,
+            }
+        };
+        self.devices[at].volume = Some(volume);
+        let weak: Vec<_> = self.devices.iter().map(|d| d.volume.as_ref().map(Arc::downgrade)).collect();
+        for (n, device) in self.devices.iter().enumerate() {
+            let others = weak.iter().enumerate().filter(|(m, _)| *m != n).filter_map(|(_, w)| w.clone());
+            *device.others.volumes.lock() = others.collect();
+        }
+    }
+
+    fn setup(&self, at: usize) -> Setup<'_> {
         let device = &self.devices[at];
         let mut setup = Setup::new(device.dir.path().join("v"), &device.root, &self.secrets, (0, 0));
         setup.writer = Some(at as u32 + 1);
@@ -84,12 +101,7 @@ impl Cluster {
         setup.clock = self.hand.clone();
         setup.entropy = Arc::new(Seeded::new(1000 + at as u64 + self.hand.0.load(Ordering::Relaxed)));
         setup.options = Options { workers: 1, cache: 1 << 20, tree_cache: 1 << 20, ..Options::default() };
-        self.devices[at].volume = Some(Volume::open(setup).unwrap().0);
-        let weak: Vec<_> = self.devices.iter().map(|d| d.volume.as_ref().map(Arc::downgrade)).collect();
-        for (n, device) in self.devices.iter().enumerate() {
-            let others = weak.iter().enumerate().filter(|(m, _)| *m != n).filter_map(|(_, w)| w.clone());
-            *device.others.volumes.lock() = others.collect();
-        }
+        setup
     }
 
     /// As after a kill: no close, then open again.
