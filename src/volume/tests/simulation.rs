@@ -114,7 +114,12 @@ fn act(c: &Cluster, at: usize, dice: &mut Dice, written: &mut u64) {
             let (dir, name) = parts(v, path)?;
             v.unlink(dir, &name)
         }),
-        18 => Ok(dice.pick(&all).map_or((), |path| remove_all(v, path))),
+        18 => {
+            if let Some(path) = dice.pick(&all) {
+                remove_all(v, path);
+            }
+            Ok(())
+        }
         19 => dice.pick(&files).map_or(Ok(()), |path| {
             let ino = v.resolve(path.as_bytes())?;
             v.link(ino, into()?, name.as_bytes()).map(drop)
