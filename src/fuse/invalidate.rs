@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use fuser::{INodeNo, Notifier};
 
@@ -20,6 +21,8 @@ use crate::volume::api::Ino;
 
 /// Notes waiting to be told, at most. A note is tens of bytes.
 const LIMIT: usize = 1 << 16;
+/// After this an inode that the kernel did not know is told once more.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// The kernel's cache of one mount, as far as it can be told to forget.
 #[derive(Debug)]
@@ -55,13 +58,17 @@ impl Notes {
 
 /// Whoever carries the notes to the kernel.
 trait Tell: Send + 'static {
-    fn inode(&self, ino: Ino);
+    /// False: the kernel has no such inode, or not yet.
+    fn inode(&self, ino: Ino) -> bool;
     fn entry(&self, parent: Ino, name: &[u8]);
 }
 
 impl Tell for Notifier {
-    fn inode(&self, ino: Ino) {
-        log(self.inval_inode(INodeNo(ino), 0, 0));
+    fn inode(&self, ino: Ino) -> bool {
+        let told = self.inval_inode(INodeNo(ino), 0, 0);
+        let known = !matches!(&told, Err(e) if e.raw_os_error() == Some(libc::ENOENT));
+        log(told);
+        known
     }
 
     fn entry(&self, parent: Ino, name: &[u8]) {
@@ -124,28 +131,55 @@ impl Shared {
         }
     }
 
-    /// Attributes and content first: whoever then looks a name up again sees both new.
+    /// Attributes and content first: whoever then looks a name up again sees both new. An inode the kernel does
+    /// not know may be on its way there with what was true before, in the answer to a look-up: it is told again.
     fn tell_all(&self, kernel: &dyn Tell) {
-        while let Some(notes) = self.take() {
-            notes.inodes.iter().for_each(|ino| kernel.inode(*ino));
-            notes.entries.iter().for_each(|(parent, name)| kernel.entry(*parent, name));
+        let mut again = BTreeSet::new();
+        let mut due = None;
+        loop {
+            match self.take(due) {
+                Taken::Notes(notes) => {
+                    again.extend(notes.inodes.iter().filter(|ino| !kernel.inode(**ino)).take(LIMIT));
+                    notes.entries.iter().for_each(|(parent, name)| kernel.entry(*parent, name));
+                    if !again.is_empty() {
+                        due.get_or_insert_with(|| Instant::now() + AGAIN);
+                    }
+                }
+                Taken::Due => {
+                    for ino in std::mem::take(&mut again) {
+                        kernel.inode(ino);
+                    }
+                    due = None;
+                }
+                Taken::End => return,
+            }
         }
     }
 
-    /// The notes there are; waits for some, `None` at the end.
-    fn take(&self) -> Option<Notes> {
+    /// The notes there are; waits for some, or until `due`.
+    fn take(&self, due: Option<Instant>) -> Taken {
         let mut state = self.state.lock();
         state.busy = false;
         self.changed.notify_all();
         while state.notes.len() == 0 {
             if state.closed {
-                return None;
+                return Taken::End;
             }
-            self.changed.wait(&mut state);
+            match due {
+                Some(due) if self.changed.wait_until(&mut state, due).timed_out() => return Taken::Due,
+                Some(_) => {}
+                None => self.changed.wait(&mut state),
+            }
         }
         state.busy = true;
-        Some(std::mem::take(&mut state.notes))
+        Taken::Notes(std::mem::take(&mut state.notes))
     }
+}
+
+enum Taken {
+    Notes(Notes),
+    Due,
+    End,
 }
 
 impl Drop for KernelCache {
@@ -171,14 +205,32 @@ mod tests {
     }
 
     impl Tell for Recorder {
-        fn inode(&self, ino: Ino) {
+        fn inode(&self, ino: Ino) -> bool {
             let _ = self.gate.recv();
             self.told.send(format!("inode {ino}")).unwrap();
+            ino < UNKNOWN
         }
         fn entry(&self, parent: Ino, name: &[u8]) {
             let _ = self.gate.recv();
             self.told.send(format!("entry {parent} {}", String::from_utf8_lossy(name))).unwrap();
         }
+    }
+
+    /// Inodes from here on are not known to the recorder.
+    const UNKNOWN: Ino = 1 << 40;
+
+    #[test]
+    fn an_inode_the_kernel_does_not_know_is_told_once_more() {
+        let (cache, open, heard) = recorder();
+        drop(open);
+        cache.inode(UNKNOWN);
+        cache.inode(1);
+        let patience = Duration::from_secs(30);
+        let mut told: Vec<_> = (0..3).map(|_| heard.recv_timeout(patience).unwrap()).collect();
+        told.sort();
+        assert_eq!(told, ["inode 1".to_owned(), format!("inode {UNKNOWN}"), format!("inode {UNKNOWN}")]);
+        drop(cache);
+        assert_eq!(heard.try_iter().count(), 0);
     }
 
     fn recorder() -> (KernelCache, Sender<()>, Receiver<String>) {
