@@ -78,6 +78,11 @@ pub fn seal_head(
     Ok(out)
 }
 
+/// The author a head names, before anything of it is checked; `None` if it is no head.
+pub fn author_of(bytes: &[u8]) -> Option<[u8; 32]> {
+    split(bytes).map(|(envelope, _, _)| envelope.author)
+}
+
 /// Check layout, size and signature of a head by `author`, without reading it; [`Kind::Corrupt`] otherwise.
 pub fn verify_envelope(author: &[u8; 32], bytes: &[u8]) -> Result<Envelope> {
     let (envelope, _, _) = split(bytes).ok_or_else(|| corrupt("malformed"))?;

@@ -107,7 +107,7 @@ impl Check<'_> {
         }
         let reason = if self.damaged.contains(&block.bid) {
             "damaged"
-        } else if self.volume.blocks.contains(block) || self.volume.lazy {
+        } else if self.volume.blocks.contains(block) || self.volume.is_lazy() {
             return true;
         } else {
             self.report.bad += u64::from(!self.damaged.contains(&block.bid));
@@ -138,7 +138,7 @@ impl Check<'_> {
                 Ok(fine && volume.is_here(block))
             });
             // Where nodes may be elsewhere, those that are here were checked as they were read.
-            let verified = if volume.lazy { walked } else { walked.and_then(|()| volume.tree.verify(root)) };
+            let verified = if volume.is_lazy() { walked } else { walked.and_then(|()| volume.tree.verify(root)) };
             if let Err(error) = verified {
                 if !matches!(error.kind(), Kind::Corrupt | Kind::Unreachable) {
                     return Err(error);

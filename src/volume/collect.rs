@@ -193,7 +193,7 @@ impl Volume {
 
     /// Whether to look below a block: where blocks may be elsewhere, what is not here has nothing below it here.
     pub(super) fn is_here(&self, block: &Ref) -> bool {
-        !self.lazy || self.blocks.contains(block)
+        !self.is_lazy() || self.blocks.contains(block)
     }
 
     fn mark_content(&self, marks: &mut Marks, content: &Content) -> Result<()> {

@@ -71,7 +71,6 @@ impl Volume {
         self.tell();
         if merged.touched > 0 || merged.adopted {
             self.nudge();
-            self.observed(|o| o.changed());
         }
         Ok(merged)
     }

@@ -27,6 +27,7 @@ mod merge;
 mod names;
 mod namespace;
 mod notes;
+mod offer;
 mod ops;
 mod options;
 mod recovery;
@@ -59,6 +60,7 @@ pub use figures::Figures;
 pub use filesystem::{FileSystem, Filler, Invalidate};
 pub use merge::Merged;
 pub use notes::Observer;
+pub use offer::Offer;
 pub use options::{Label, Options, Setup};
 pub use recovery::Opened;
 pub use row::Totals;
@@ -136,6 +138,11 @@ impl Volume {
     /// The volume's block store.
     pub fn blocks(&self) -> &Arc<Blocks> {
         &self.blocks
+    }
+
+    /// Whether what is not here may be with others.
+    fn is_lazy(&self) -> bool {
+        self.lazy && self.ns.lock().shared
     }
 
     fn check_writable(&self) -> Result<()> {
