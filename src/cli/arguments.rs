@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::base::Kind;
+use crate::daemon::NetChoice;
+use crate::wire::RawPath;
 use crate::wire::control::PathArg;
-use crate::wire::{Failure, RawPath};
 
 /// Name of the volume when none is given.
 pub const DEFAULT_VOLUME: &str = "default";
@@ -26,18 +26,9 @@ pub struct Hosting {
 }
 
 impl Hosting {
-    /// Refuse what cannot be done yet.
-    pub fn check(&self) -> Result<(), Failure> {
-        match self.listen.first() {
-            Some(address) if !self.offline => Err(Failure::new(
-                Kind::Unsupported,
-                "listen for peers",
-                address,
-                "this version of lovage has no networking yet",
-            )
-            .next("Leave --listen out.")),
-            _ => Ok(()),
-        }
+    /// What this says about the network.
+    pub fn net(&self) -> NetChoice {
+        NetChoice { listen: self.listen.clone(), offline: self.offline }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::arguments::Hosting;
 use super::output;
-use super::session::Session;
+use super::session::{Host, Session};
 use crate::wire::Failure;
 
 #[derive(Debug, Args)]
@@ -17,7 +17,6 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
-        self.hosting.check()?;
         let home = session.home()?;
         let show = |value: &Value| -> Result<(), Failure> {
             let pid = value.get("pid").and_then(Value::as_u64).unwrap_or_default();
@@ -26,6 +25,6 @@ impl Daemon {
             }
             output::line(&format!("the daemon is ready (process {pid}, home {home})"))
         };
-        session.host("daemon", None, self.hosting.background, &show)
+        session.host(Host { purpose: "daemon", mount: None, join: None, hosting: &self.hosting }, &show)
     }
 }

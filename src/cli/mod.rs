@@ -8,18 +8,26 @@ mod bench;
 mod cat;
 mod completions;
 mod config;
+mod conflicts;
 mod daemon;
 mod du;
 mod fsck;
 mod gc;
+mod get;
 mod hash;
+mod invite;
+mod join;
 mod log_level;
 mod ls;
 mod man;
+mod members;
 mod metrics;
 mod mount;
 mod output;
+mod peer;
+mod pin;
 mod progress;
+mod resolve;
 mod session;
 mod stat;
 mod status;
@@ -76,6 +84,26 @@ enum Command {
     Status(status::Status),
     /// Create, list, show and forget volumes
     Volume(volume::Volume),
+    /// Make a link that lets one device into a volume
+    Invite(invite::Invite),
+    /// Join a volume with an invite, and mount it
+    Join(join::Join),
+    /// Show and change who belongs to a volume
+    Members(members::Members),
+    /// Show other devices, and add or remove their addresses
+    Peer(peer::Peer),
+    /// Keep directories or files here whole, also offline
+    Pin(pin::Pin),
+    /// Keep them no longer
+    Unpin(pin::Unpin),
+    /// Show what is pinned and how far it is
+    Pins(pin::Pins),
+    /// Bring content here once
+    Get(get::Get),
+    /// Show files that were changed on two devices at once
+    Conflicts(conflicts::Conflicts),
+    /// Keep one version of such a file
+    Resolve(resolve::Resolve),
     /// List a directory without a mount
     Ls(ls::Ls),
     /// Show everything about one file or directory
@@ -125,6 +153,16 @@ fn run(arguments: &Arguments) -> Outcome {
         Command::Daemon(command) => command.run(&session),
         Command::Status(command) => command.run(&session),
         Command::Volume(command) => command.run(&session),
+        Command::Invite(command) => command.run(&session),
+        Command::Join(command) => command.run(&session),
+        Command::Members(command) => command.run(&session),
+        Command::Peer(command) => command.run(&session),
+        Command::Pin(command) => command.run(&session),
+        Command::Unpin(command) => command.run(&session),
+        Command::Pins(command) => command.run(&session),
+        Command::Get(command) => command.run(&session),
+        Command::Conflicts(command) => command.run(&session),
+        Command::Resolve(command) => command.run(&session),
         Command::Ls(command) => command.run(&session),
         Command::Stat(command) => command.run(&session),
         Command::Cat(command) => command.run(&session),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::arguments::{DEFAULT_VOLUME, Hosting, absolute};
 use super::output;
-use super::session::Session;
+use super::session::{Host, Session};
 use crate::daemon::{Client, MountOptions};
 use crate::wire::Failure;
 use crate::wire::control::{Mounted, Request};
@@ -33,14 +33,14 @@ pub struct Mount {
 
 impl Mount {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
-        self.hosting.check()?;
         if let Some(client) = Client::connect(&session.home()?)? {
             match client.ask(&self.request(), &mut |_| Ok(())) {
                 Err(failure) if failure.no_daemon => {}
                 answered => return show(session, &answered?),
             }
         }
-        session.host("mount", Some(self.options()), self.hosting.background, &|value| show(session, value))
+        let host = Host { purpose: "mount", mount: Some(self.options()), join: None, hosting: &self.hosting };
+        session.host(host, &|value| show(session, value))
     }
 
     fn request(&self) -> Request {
@@ -59,7 +59,7 @@ impl Mount {
 }
 
 /// The one line printed when the mount is ready.
-fn show(session: &Session<'_>, value: &Value) -> Result<(), Failure> {
+pub fn show(session: &Session<'_>, value: &Value) -> Result<(), Failure> {
     if session.json() {
         return output::json(value);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Common;
+use super::arguments::Hosting;
 use super::output::{self, typed};
 use super::progress::Bar;
 use crate::base::{Error, Kind};
@@ -59,8 +60,9 @@ impl<'a> Session<'a> {
                 answered => return answered,
             }
         }
-        let makes = matches!(request, Request::VolumeCreate { .. });
-        let service = Arc::new(Service::here(home, "a command", &self.keys(), makes)?);
+        let joins = matches!(request, Request::Join { .. });
+        let makes = joins || matches!(request, Request::VolumeCreate { .. });
+        let service = Arc::new(Service::here(home, "a command", &self.keys(), makes, joins)?);
         let mut sink = Here { bar: &bar, part, failed: None };
         let answered = answer(&service, request.clone(), &mut sink);
         // The command's own failure (a closed pipe, say) is truer than "interrupted".
@@ -70,13 +72,9 @@ impl<'a> Session<'a> {
     }
 
     /// Be the daemon (or start it in the background) and `show` the ready message.
-    pub fn host(
-        &self,
-        purpose: &'static str,
-        mount: Option<MountOptions>,
-        background: bool,
-        show: &dyn Fn(&Value) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    pub fn host(&self, what: Host<'_>, show: &dyn Fn(&Value) -> Result<(), Failure>) -> Result<(), Failure> {
+        let Host { purpose, mount, join, hosting } = what;
+        let (background, net) = (hosting.background, hosting.net());
         let home = self.home()?;
         if !Ready::is_child() && self.common.passphrase_file.is_none() && !home.keystore().exists() {
             output::note(NO_PASSPHRASE);
@@ -91,7 +89,7 @@ impl<'a> Session<'a> {
         } else {
             (Ready::nobody(), self.keys())
         };
-        let options = HostOptions { home, purpose, mount, log_to_file: background, keys };
+        let options = HostOptions { home, purpose, net, join, mount, log_to_file: background, keys };
         host(options, ready, &|value| {
             if !background {
                 // A reader that went away is no reason to stop serving.
@@ -104,6 +102,18 @@ impl<'a> Session<'a> {
     pub fn ask_for<T: serde::de::DeserializeOwned>(&self, request: &Request) -> Result<T, Failure> {
         typed(self.ask(request, &mut |_| Ok(()))?)
     }
+}
+
+/// What to host.
+pub struct Host<'a> {
+    /// What others are told about this process.
+    pub purpose: &'static str,
+    /// Mount this.
+    pub mount: Option<MountOptions>,
+    /// Join by this link first.
+    pub join: Option<String>,
+    /// The options of the command.
+    pub hosting: &'a Hosting,
 }
 
 /// Said loudly when a home is made.

@@ -8,7 +8,7 @@ use clap::Args;
 use super::Outcome;
 use super::output;
 use super::session::Session;
-use crate::wire::control::{Request, Status as Report, VolumeStatus};
+use crate::wire::control::{PeerStatus, Request, Status as Report, VolumeStatus};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -50,10 +50,24 @@ fn describe(status: &Report) -> String {
     for volume in &status.volumes {
         out.push_str(&describe_volume(volume));
     }
+    for peer in &status.peers {
+        out.push_str(&describe_peer(peer));
+    }
     if status.volumes.is_empty() {
         out.push_str("volumes  none\n");
     }
     out
+}
+
+fn describe_peer(peer: &PeerStatus) -> String {
+    let how = if peer.connected {
+        format!("connected by {}, {:.1} ms", peer.transport, peer.rtt_ms)
+    } else {
+        "away".to_owned()
+    };
+    let (sent, received) = (output::size(peer.sent_bytes), output::size(peer.received_bytes));
+    let address = peer.addresses.first().map(|a| format!(" at {a}")).unwrap_or_default();
+    format!("peer     {} {how}{address}; {sent} sent, {received} received\n", output::printable(&peer.device))
 }
 
 fn describe_volume(volume: &VolumeStatus) -> String {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use toml_edit::{Document, DocumentMut, Item, Table, TomlError, Value};
 
@@ -24,6 +25,12 @@ pub struct Config {
     pub dirty_max: Option<u64>,
     /// Most bytes of decoded data kept in memory; `None` follows the profile.
     pub cache_max: Option<u64>,
+    /// Multiaddresses to listen on for other devices; empty: all interfaces.
+    pub listen: Vec<String>,
+    /// Find other devices on the local network.
+    pub mdns: bool,
+    /// How long a read waits for a block that is elsewhere.
+    pub fetch_timeout: Duration,
 }
 
 /// How much memory the daemon may use.
@@ -38,7 +45,15 @@ pub enum Profile {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { profile: Profile::Default, log_level: "info".into(), dirty_max: None, cache_max: None }
+        Self {
+            profile: Profile::Default,
+            log_level: "info".into(),
+            dirty_max: None,
+            cache_max: None,
+            listen: Vec::new(),
+            mdns: true,
+            fetch_timeout: Duration::from_secs(30),
+        }
     }
 }
 
@@ -54,7 +69,7 @@ pub struct Setting {
 }
 
 /// Every setting there is.
-pub const SETTINGS: [Setting; 4] = [
+pub const SETTINGS: [Setting; 7] = [
     Setting { name: "profile", takes: "\"default\" or \"low-mem\"", does: "how much memory the daemon may use" },
     Setting { name: "log.level", takes: "a level or target=level list", does: "what is logged" },
     Setting {
@@ -63,6 +78,13 @@ pub const SETTINGS: [Setting; 4] = [
         does: "written data kept in memory",
     },
     Setting { name: "cache.max", takes: "a size such as \"64MiB\"", does: "read data kept in memory" },
+    Setting {
+        name: "net.listen",
+        takes: "multiaddresses such as \"/ip4/0.0.0.0/tcp/4001\", with spaces between",
+        does: "where other devices reach this one",
+    },
+    Setting { name: "net.mdns", takes: "true or false", does: "find other devices on the local network" },
+    Setting { name: "fetch.timeout", takes: "seconds, 1 to 3600", does: "how long a read waits for another device" },
 ];
 
 const SMALLEST_DIRTY: u64 = 4 << 20;
@@ -96,6 +118,9 @@ impl Config {
             "log.level" => Some(Value::from(self.log_level.as_str()).to_string()),
             "dirty.max" => Some(size(self.dirty_max)),
             "cache.max" => Some(size(self.cache_max)),
+            "net.listen" => Some(Value::from(self.listen.join(" ")).to_string()),
+            "net.mdns" => Some(self.mdns.to_string()),
+            "fetch.timeout" => Some(self.fetch_timeout.as_secs().to_string()),
             _ => None,
         }
     }
@@ -129,6 +154,9 @@ impl Config {
             "log.level" => value.as_str().filter(|d| valid_directives(d)).map(|d| d.clone_into(&mut self.log_level)),
             "dirty.max" => size(value).filter(|b| *b >= SMALLEST_DIRTY).map(|b| self.dirty_max = Some(b)),
             "cache.max" => size(value).map(|b| self.cache_max = Some(b)),
+            "net.listen" => addresses(value).map(|list| self.listen = list),
+            "net.mdns" => value.as_bool().map(|on| self.mdns = on),
+            "fetch.timeout" => seconds(value).map(|limit| self.fetch_timeout = limit),
             _ => None,
         };
         done.ok_or_else(|| format!("`{name}` takes {}, not {}", setting.takes, value.to_string().trim()))
@@ -214,6 +242,16 @@ fn profile(value: &Value) -> Option<Profile> {
         "low-mem" => Some(Profile::LowMem),
         _ => None,
     }
+}
+
+fn addresses(value: &Value) -> Option<Vec<String>> {
+    let list: Vec<_> = value.as_str()?.split_whitespace().map(str::to_owned).collect();
+    list.iter().all(|address| address.starts_with('/')).then_some(list)
+}
+
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = u64::try_from(value.as_integer()?).ok()?;
+    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 fn size(value: &Value) -> Option<u64> {

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::background::Ready;
+use super::exchange::NetChoice;
 use super::home::Home;
 use super::keys::PassphraseSource;
 use super::mounts::MountOptions;
@@ -25,6 +26,10 @@ pub struct HostOptions {
     pub home: Home,
     /// What others are told about this process.
     pub purpose: &'static str,
+    /// What the command line says about the network.
+    pub net: NetChoice,
+    /// Join by this link first; the volume it names is the one to mount.
+    pub join: Option<String>,
     /// Mount this at once, and end when the last mount is gone.
     pub mount: Option<MountOptions>,
     /// Log to the home's file instead of stderr.
@@ -64,7 +69,8 @@ fn start(options: HostOptions) -> Result<(Hosted, Value)> {
     harden::no_core_dumps()?;
     memory::prepare();
     let log = options.log_to_file.then(|| options.home.log());
-    let service = Arc::new(Service::open(options.home, options.purpose, log.as_deref(), &options.keys, true)?);
+    let service =
+        Arc::new(Service::open(options.home, options.purpose, log.as_deref(), &options.keys, true, Some(options.net))?);
     let runtime = Builder::new_current_thread().enable_all().build().io("start the runtime", String::new)?;
     let inside = runtime.enter();
     let interrupt = signal(SignalKind::interrupt()).io("catch signals", String::new)?;
@@ -75,7 +81,7 @@ fn start(options: HostOptions) -> Result<(Hosted, Value)> {
     runtime.spawn(server::serve(listener, Arc::clone(&service)));
     drop(inside);
     let hosted = Hosted { service, runtime, interrupt, terminate };
-    match options.mount.map_or_else(|| Ok(json!({ "pid": std::process::id() })), |mount| hosted.mount(&mount)) {
+    match hosted.begin(options.mount, options.join.as_deref()) {
         Ok(value) => Ok((hosted, value)),
         Err(error) => {
             // The reason to end is the one to report.
@@ -86,6 +92,37 @@ fn start(options: HostOptions) -> Result<(Hosted, Value)> {
 }
 
 impl Hosted {
+    /// Join and mount, as asked; what there is to tell about it.
+    fn begin(&self, mount: Option<MountOptions>, join: Option<&str>) -> Result<Value> {
+        let joined = join.map(|link| self.service.join(link)).transpose()?;
+        let mut value = if let Some(mut mount) = mount {
+            if let Some(joined) = &joined {
+                joined.expect_tree()?;
+                mount.volume.clone_from(&joined.volume);
+            }
+            self.mount(&mount)?
+        } else {
+            self.share_all();
+            json!({ "pid": std::process::id() })
+        };
+        if let (Some(joined), Some(value)) = (joined, value.as_object_mut()) {
+            value.insert("joined".into(), json!(joined));
+        }
+        Ok(value)
+    }
+
+    /// A daemon without a mount serves what is shared.
+    fn share_all(&self) {
+        for known in self.service.volumes.list().unwrap_or_default() {
+            let shared = self.service.volumes.membership_if_any(known.id);
+            if matches!(shared, Ok(Some(_)))
+                && let Err(error) = self.service.volumes.open(&known)
+            {
+                tracing::warn!(volume = known.name, error = %error.chain(), "could not open a shared volume");
+            }
+        }
+    }
+
     fn mount(&self, options: &MountOptions) -> Result<Value> {
         let mounted = self.service.mount(options)?;
         self.service.only_for_mounts();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::Result;
 use crate::volume::api::Ino;
-use crate::volume::{FileSystem, Invalidate};
+use crate::volume::{FileSystem, Invalidate, Volume};
 use crate::wire::RawPath;
 use crate::wire::control::{BlockStat, ContentId, FsckReport, GcReport, Progress, VolumeStatus};
 
@@ -14,6 +14,8 @@ pub type Report<'a> = &'a mut dyn FnMut(Progress) -> Result<()>;
 
 /// An open volume.
 pub trait Hosted: Send + Sync + Debug {
+    /// Itself.
+    fn volume(&self) -> &Arc<Volume>;
     /// Its files.
     fn files(&self) -> Arc<dyn FileSystem>;
     /// Tell `mount`, as long as somebody keeps it, of changes that did not come through it.

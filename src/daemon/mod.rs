@@ -1,17 +1,19 @@
 //! The daemon: one process that holds a home, serves its mounts and answers commands.
 //!
 //! Rank 6. Wires the layers below together; holds no file-system logic of its own. A control request is
-//! one file in `control/`. Must never listen on anything but the Unix socket in the home, and never put a
-//! secret into a message or a log.
+//! one file in `control/`. Commands come by the Unix socket in the home only. Must never open a network
+//! socket for a home that shares nothing, and never put a secret into a message or a log.
 
 mod background;
 mod client;
 mod config;
 mod control;
+mod exchange;
 mod harden;
 mod home;
 mod host;
 mod hosted;
+mod joining;
 mod keys;
 mod lock;
 mod logging;
@@ -22,6 +24,7 @@ mod opening;
 mod place;
 mod server;
 mod service;
+mod sharing;
 mod size;
 mod socket;
 mod volumes;
@@ -30,6 +33,7 @@ pub use background::{Background, Ready};
 pub use client::{Client, Incoming};
 pub use config::{Config, Profile, SETTINGS, Setting, set as set_config};
 pub use control::{Sink, answer};
+pub use exchange::NetChoice;
 pub use home::Home;
 pub use host::{HostOptions, host};
 pub use hosted::{Hosted, Report};

@@ -5,15 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::config::{Config, Profile};
+use super::exchange::{Exchange, Remote};
 use super::hosted::{Hosted, Report};
-use super::memory;
+use super::{memory, sharing};
 use crate::base::port::{Clock, Entropy, System};
-use crate::base::{Context, DeviceId, Error, Kind, NodeId, Result};
+use crate::base::{Context, DeviceId, Error, Kind, NodeId, Result, WriterIndex};
+use crate::cas::Fetch;
 use crate::fuse::KernelClock;
 use crate::seal::genesis::{self, Genesis};
 use crate::seal::{DeviceRoot, EpochSecret, Ref, VolumeSecrets};
 use crate::volume::api::Ino;
-use crate::volume::{FileSystem, Hit, Invalidate, Options, Setup, Volume};
+use crate::volume::{FileSystem, Hit, Invalidate, Label, Options, Setup, Volume};
 use crate::wire::RawPath;
 use crate::wire::control::{
     BlockStat, Chunking, ContentId, Damage, Dedup, FsckReport, GcReport, HeadStatus, Progress, VolumeStatus,
@@ -44,12 +46,43 @@ pub fn new_volume(device: &DeviceRoot, dedup: Dedup, chunking: Chunking) -> Resu
 
 /// Make the empty volume in `dir`; durable when this returns.
 pub fn make(dir: &Path, device: &DeviceRoot, secrets: &VolumeSecrets, config: &Config) -> Result<()> {
-    start(dir, device, secrets, config, true)?.close()
+    start(dir, device, secrets, config, None)?.close()
 }
 
 /// Open the volume in `dir`, recovering what a crash left. [`Kind::Corrupt`] if its log is gone.
-pub fn open(dir: &Path, device: &DeviceRoot, secrets: &VolumeSecrets, config: &Config) -> Result<Arc<dyn Hosted>> {
-    start(dir, device, secrets, config, false)
+pub fn open(
+    dir: &Path,
+    device: &DeviceRoot,
+    secrets: &VolumeSecrets,
+    config: &Config,
+    others: Others,
+) -> Result<Arc<dyn Hosted>> {
+    start(dir, device, secrets, config, Some(others))
+}
+
+/// What a volume needs of those who share it.
+pub struct Others {
+    fetch: Arc<dyn Fetch>,
+    label: Label,
+    shared: bool,
+}
+
+/// Those who share the volume of `secrets`.
+pub fn others(exchange: &Arc<Exchange>, secrets: &VolumeSecrets) -> Others {
+    let id = secrets.id;
+    let names = sharing::label(sharing::opened(secrets).ok().as_ref());
+    let exchange = Arc::downgrade(exchange);
+    let fetch = Arc::new(Remote::new(exchange.clone(), id));
+    let label: Label = Arc::new(move |writer| {
+        let replica = exchange.upgrade().and_then(|exchange| exchange.replica(id));
+        replica.map_or_else(|| names(writer), |replica| replica.writer_name(writer))
+    });
+    Others { fetch, label, shared: !secrets.membership.is_empty() }
+}
+
+/// A writer nobody told the name of.
+pub fn nameless(writer: WriterIndex) -> String {
+    format!("device {writer}")
 }
 
 fn start(
@@ -57,11 +90,20 @@ fn start(
     device: &DeviceRoot,
     secrets: &VolumeSecrets,
     config: &Config,
-    make: bool,
+    others: Option<Others>,
 ) -> Result<Arc<dyn Hosted>> {
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let clock = Arc::new(KernelClock); // file times must agree with those the kernel sets
-    let setup = Setup { make, options: options(config), clock, ..Setup::new(dir.to_owned(), device, secrets, owner) };
+    let mut setup = Setup {
+        make: others.is_none(),
+        joined: secrets.writer != 0,
+        options: options(config),
+        clock,
+        ..Setup::new(dir.to_owned(), device, secrets, owner)
+    };
+    if let Some(others) = others {
+        (setup.fetch, setup.label, setup.shared) = (Some(others.fetch), others.label, others.shared);
+    }
     let (volume, found) = Volume::open(setup)?;
     let id = volume.id();
     if found.unclean && !found.created {
@@ -106,6 +148,10 @@ impl Live {
 const READING: &str = "reading blocks";
 
 impl Hosted for Live {
+    fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
     fn files(&self) -> Arc<dyn FileSystem> {
         Arc::clone(&self.volume) as Arc<dyn FileSystem>
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::config::Config;
+use super::exchange::{Exchange, NetChoice, NetSettings};
 use super::home::Home;
 use super::keys::{self, PassphraseSource};
 use super::lock::HomeLock;
@@ -24,7 +25,8 @@ pub struct Service {
     pub(super) home: Home,
     pub(super) logging: Logging,
     pub(super) started: Instant,
-    pub(super) volumes: Volumes,
+    pub(super) volumes: Arc<Volumes>,
+    pub(super) exchange: Arc<Exchange>,
     pub(super) mounts: Mounts,
     /// End when the last mount is gone.
     only_for_mounts: AtomicBool,
@@ -41,6 +43,7 @@ impl Service {
         log: Option<&Path>,
         keys: &PassphraseSource,
         make: bool,
+        net: Option<NetChoice>,
     ) -> Result<Self> {
         if make {
             home.create()?;
@@ -52,10 +55,12 @@ impl Service {
         let level = if log.is_none() && !make { "warn" } else { &config.log_level };
         let logging = Logging::start(level, log)?;
         let keystore = if make { keys::open_or_create(&home, keys)? } else { keys::open(&home, keys)? };
+        let exchange = Exchange::new(home.clone(), net.map_or_else(NetSettings::none, |net| net.with(&config)));
         Ok(Self {
             logging,
             started: Instant::now(),
-            volumes: Volumes::new(home.clone(), config, keystore),
+            volumes: Volumes::new(home.clone(), config, keystore, Arc::clone(&exchange)),
+            exchange,
             mounts: Mounts::new(home.clone()),
             only_for_mounts: AtomicBool::new(false),
             quit: Notify::new(),
@@ -64,15 +69,18 @@ impl Service {
         })
     }
 
-    /// Do one thing to a home that no daemon holds. `make` also makes a home that is not there yet.
-    pub fn here(home: Home, purpose: &str, keys: &PassphraseSource, make: bool) -> Result<Self> {
-        Self::open(home, purpose, None, keys, make)
+    /// Do one thing to a home that no daemon holds. `make` also makes a home that is not there yet; `net` lets it
+    /// talk to others.
+    pub fn here(home: Home, purpose: &str, keys: &PassphraseSource, make: bool, net: bool) -> Result<Self> {
+        Self::open(home, purpose, None, keys, make, net.then(NetChoice::default))
     }
 
     /// Mount a volume. When this returns the mount works.
     pub fn mount(self: &Arc<Self>, options: &MountOptions) -> Result<Mounted> {
         let known = self.volumes.find_or_make_default(&options.volume)?;
         let volume = self.volumes.open(&known)?;
+        let reads = self.exchange.replica(known.id).is_some_and(|replica| !replica.role().writes());
+        let options = &MountOptions { read_only: options.read_only || reads, ..options.clone() };
         let service = Arc::downgrade(self);
         let dir = self.mounts.add(&known, &volume, options, move || {
             if let Some(service) = service.upgrade() {
@@ -108,6 +116,7 @@ impl Service {
     /// Unmount and close everything; all that was written is durable when this returns `Ok`.
     pub fn close(&self) -> Result<()> {
         self.mounts.end();
+        self.exchange.close();
         self.volumes.close()
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::config::Config;
+use super::exchange::Exchange;
 use super::home::{Home, replace_file};
 use super::hosted::Hosted;
 use super::opening;
@@ -28,10 +29,11 @@ const LONGEST: usize = 64;
 /// All volumes of one home.
 #[derive(Debug)]
 pub struct Volumes {
-    home: Home,
+    pub(super) home: Home,
     config: Config,
+    exchange: Arc<Exchange>,
     /// Taken before `open` where both are needed.
-    keystore: Mutex<Keystore>,
+    pub(super) keystore: Mutex<Keystore>,
     open: Mutex<BTreeMap<VolumeId, Arc<dyn Hosted>>>,
 }
 
@@ -46,13 +48,11 @@ pub struct Known {
 
 impl Volumes {
     /// The volumes of `home`. Opens none.
-    pub fn new(home: Home, config: Config, keystore: Keystore) -> Self {
-        Self { home, config, keystore: Mutex::new(keystore), open: Mutex::new(BTreeMap::new()) }
-    }
-
-    /// This device's id.
-    pub fn device_id(&self) -> String {
-        self.keystore.lock().device.device_id().to_string()
+    pub fn new(home: Home, config: Config, keystore: Keystore, exchange: Arc<Exchange>) -> Arc<Self> {
+        let open = Mutex::new(BTreeMap::new());
+        let volumes = Arc::new(Self { home, config, exchange, keystore: Mutex::new(keystore), open });
+        volumes.exchange.serve(&volumes);
+        volumes
     }
 
     /// Every volume, by name.
@@ -123,7 +123,13 @@ impl Volumes {
         Ok(known)
     }
 
-    fn make_files(&self, dir: &Path, name: &str, keystore: &Keystore, secrets: &VolumeSecrets) -> Result<()> {
+    pub(super) fn make_files(
+        &self,
+        dir: &Path,
+        name: &str,
+        keystore: &Keystore,
+        secrets: &VolumeSecrets,
+    ) -> Result<()> {
         fs::create_dir_all(dir).io("create the volume", || dir.display().to_string())?;
         replace_file(&dir.join("name"), name_record(name).as_bytes())?;
         opening::make(dir, &keystore.device, secrets, &self.config)
@@ -137,9 +143,23 @@ impl Volumes {
             return Ok(Arc::clone(volume));
         }
         let dir = self.home.volume(known.id);
-        let volume = opening::open(&dir, &device, &secrets, &self.config).map_err(|e| unusable(known, e))?;
+        let others = opening::others(&self.exchange, &secrets);
+        let volume = opening::open(&dir, &device, &secrets, &self.config, others).map_err(|e| unusable(known, e))?;
         open.insert(known.id, Arc::clone(&volume));
+        drop(open);
+        // Alone it is as good as it ever was: what keeps others away is said, and does not keep it closed.
+        if let Err(error) = self.exchange.add(known, volume.volume()) {
+            tracing::warn!(volume = known.name, error = %error.chain(), "the volume is open, but not shared");
+        }
         Ok(volume)
+    }
+
+    /// Keep an open volume and its peers alike, now that it has a membership.
+    pub(super) fn share(&self, known: &Known) {
+        let Some(volume) = self.if_open(known.id).filter(|_| self.exchange.replica(known.id).is_none()) else { return };
+        if let Err(error) = self.exchange.add(known, volume.volume()) {
+            tracing::warn!(volume = known.name, error = %error.chain(), "the volume is not shared");
+        }
     }
 
     /// The volume `id` if it is open.
@@ -149,6 +169,7 @@ impl Volumes {
 
     /// Drop keys and content of a volume that nothing uses. There is no way back.
     pub fn forget(&self, known: &Known) -> Result<()> {
+        self.exchange.remove(known.id);
         let mut keystore = self.keystore.lock();
         let mut open = self.open.lock();
         if let Some(volume) = open.remove(&known.id) {
@@ -170,14 +191,14 @@ impl Volumes {
         open.into_values().map(|volume| volume.close()).fold(Ok(()), Result::and)
     }
 
-    fn secrets(&self, known: &Known) -> Result<(crate::seal::DeviceRoot, VolumeSecrets)> {
+    pub(super) fn secrets(&self, known: &Known) -> Result<(crate::seal::DeviceRoot, VolumeSecrets)> {
         let keystore = self.keystore.lock();
         let gone = || Error::new(Kind::NotFound, "open the volume", &known.name);
         let secrets = keystore.volume(known.id).ok_or_else(gone)?;
         Ok((keystore.device.clone(), secrets.clone()))
     }
 
-    fn name(&self, id: VolumeId) -> Result<String> {
+    pub(super) fn name(&self, id: VolumeId) -> Result<String> {
         let path = self.home.volume(id).join("name");
         let text = match fs::read(&path) {
             Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
@@ -213,6 +234,11 @@ fn unusable(known: &Known, error: Error) -> Error {
     };
     let why = error.chain();
     Error::new(error.kind(), "open the volume", &known.name).with_source(Advice::new(why, next))
+}
+
+/// Whether `name` can be the name of a volume.
+pub(super) fn is_name(name: &str) -> bool {
+    check_name(name).is_ok()
 }
 
 /// Names are short, printable and cannot be mistaken for paths or options.

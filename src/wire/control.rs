@@ -1,7 +1,7 @@
 //! What a command asks the daemon, and what the daemon answers: the data of the black-box contract.
 //!
 //! Fields may be added, never renamed: `--json` prints these documents as they are.
-//! Must never carry a secret.
+//! Must never carry a secret, but for an invite's link, which is good once.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Failure, RawPath};
+use crate::base::{Error, Kind, Result};
 
 /// Version of this protocol. A daemon refuses another one with a sentence that says so.
 pub const PROTOCOL: u32 = 1;
@@ -41,6 +42,19 @@ pub enum Request {
     Hash { volume: String, files: Vec<RawPath> },
     Gc { volume: Option<String>, dry_run: bool },
     Fsck { volume: Option<String>, repair: bool, read_data: bool },
+    Invite { volume: String, role: String, seconds: u64 },
+    Join { link: String },
+    Members { volume: String },
+    MemberRemove { volume: String, device: String },
+    MemberRole { volume: String, device: String, role: String },
+    Pin { at: PathArg, depth: Option<u32> },
+    Unpin { at: PathArg },
+    Pins,
+    Get { at: PathArg },
+    Conflicts { volume: Option<String> },
+    Resolve { at: PathArg, keep: String },
+    PeerAdd { address: String },
+    PeerRemove { address: String },
     LogLevel { directives: Option<String> },
     Metrics,
 }
@@ -198,6 +212,99 @@ pub struct Mounted {
     pub pid: u32,
     /// Whether writing is refused.
     pub read_only: bool,
+}
+
+/// `invite --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Invited {
+    /// Whoever has it comes in, once.
+    pub link: String,
+    pub role: String,
+    /// Seconds since 1970.
+    pub expires: u64,
+}
+
+/// `join --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Joined {
+    pub volume: String,
+    pub id: String,
+    pub role: String,
+    /// The words that `members` shows on the inviter's side.
+    pub words: String,
+    /// The tree can be listed; else it comes when a member is reachable.
+    pub tree: bool,
+}
+
+impl Joined {
+    /// [`Kind::Unreachable`] unless the tree is known.
+    pub fn expect_tree(&self) -> Result<()> {
+        if self.tree {
+            return Ok(());
+        }
+        let why = "this device has joined, but nobody who has the tree can be reached";
+        let next = format!("Mount it later: lovage mount {} DIR", self.volume);
+        Err(Error::new(Kind::Unreachable, "mount", &self.volume).with_source(super::Advice::new(why, next)))
+    }
+}
+
+/// One line of `pins`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct PinStatus {
+    pub path: String,
+    /// Of the node: it keeps it when it is moved.
+    pub id: String,
+    pub depth: Option<u32>,
+    pub complete: bool,
+    pub bytes: u64,
+    pub missing_bytes: u64,
+}
+
+/// One line of `conflicts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ConflictStatus {
+    pub volume: String,
+    pub path: String,
+    /// Everything it shows as.
+    pub paths: Vec<String>,
+    pub versions: Vec<VersionStatus>,
+    /// The version both began with; not known yet.
+    pub base: Option<String>,
+}
+
+/// One version in [`ConflictStatus`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct VersionStatus {
+    /// What `resolve --keep` takes.
+    pub id: String,
+    pub path: String,
+    pub device: String,
+    /// Nanoseconds since 1970.
+    pub time_ns: i64,
+    pub size: u64,
+}
+
+/// One line of `members`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct MemberStatus {
+    /// What people call it.
+    pub device: String,
+    /// Its peer id.
+    pub id: String,
+    pub writer: u32,
+    pub role: String,
+    pub removed: bool,
+    /// It is the one that answers.
+    pub this: bool,
+    pub connected: bool,
+    /// What the device was shown when it joined here.
+    pub words: String,
 }
 
 /// One entry of `ls`.

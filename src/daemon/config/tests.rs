@@ -28,6 +28,7 @@ fn every_setting_is_read_in_sections_dotted_and_inline() {
         log_level: "debug".into(),
         dirty_max: Some(8 << 20),
         cache_max: Some(1 << 30),
+        ..Config::default()
     };
     let sections =
         "profile = \"low-mem\"\n[log]\nlevel = \"debug\"\n[dirty]\nmax = \"8MiB\"\n[cache]\nmax = 1073741824\n";

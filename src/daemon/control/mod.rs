@@ -1,14 +1,20 @@
 //! The requests of the control socket: one file each, one arm here.
 
 mod cat;
+mod conflicts;
 mod du;
 mod fsck;
 mod gc;
 mod hash;
+mod invite;
+mod join;
 mod list;
 mod log_level;
+mod members;
 mod metrics;
 mod mount;
+mod peer;
+mod pin;
 mod stat;
 mod status;
 mod unmount;
@@ -60,6 +66,19 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::Fsck { volume, repair, read_data } => {
             document(&fsck::run(service, volume.as_deref(), repair, read_data, sink)?)?
         }
+        Request::Invite { volume, role, seconds } => document(&invite::run(service, &volume, &role, seconds)?)?,
+        Request::Join { link } => document(&join::run(service, &link)?)?,
+        Request::Members { volume } => document(&members::list(service, &volume)?)?,
+        Request::MemberRemove { volume, device } => document(&members::remove(service, &volume, &device)?)?,
+        Request::MemberRole { volume, device, role } => document(&members::role(service, &volume, &device, &role)?)?,
+        Request::Pin { at, depth } => document(&pin::add(service, &at, depth)?)?,
+        Request::Unpin { at } => document(&pin::remove(service, &at)?)?,
+        Request::Pins => document(&pin::list(service))?,
+        Request::Get { at } => document(&pin::get(service, &at, sink)?)?,
+        Request::Conflicts { volume } => document(&conflicts::list(service, volume.as_deref())?)?,
+        Request::Resolve { at, keep } => document(&conflicts::resolve(service, &at, &keep)?)?,
+        Request::PeerAdd { address } => document(&peer::add(service, &address)?)?,
+        Request::PeerRemove { address } => document(&peer::remove(service, &address)?)?,
         Request::LogLevel { directives } => document(&log_level::run(service, directives.as_deref())?)?,
         Request::Metrics => document(&metrics::run(service)?)?,
     })

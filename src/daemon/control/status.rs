@@ -3,41 +3,72 @@
 use super::super::service::Service;
 use super::super::volumes::Known;
 use crate::base::Result;
-use crate::wire::control::{DaemonStatus, Status, VolumeStatus};
+use crate::wire::control::{DaemonStatus, HeadStatus, PeerStatus, Status, VolumeStatus};
 
 /// The whole document of `status --json`.
 pub fn run(service: &Service, exact: bool) -> Result<Status> {
     let known = service.volumes.list()?;
-    let volumes = known.into_iter().map(|known| volume(service, known, exact)).collect::<Result<_>>()?;
-    Ok(Status { daemon: daemon(service), volumes, peers: Vec::new(), stores: Vec::new() })
+    let volumes = known.into_iter().map(|known| volume(service, &known, exact)).collect::<Result<_>>()?;
+    Ok(Status { daemon: daemon(service), volumes, peers: peers(service), stores: Vec::new() })
 }
 
 fn daemon(service: &Service) -> DaemonStatus {
     DaemonStatus {
         pid: std::process::id(),
         home: service.home.root().into(),
-        peer_id: service.volumes.device_id(),
+        peer_id: service.exchange.me().to_string(),
         version: env!("CARGO_PKG_VERSION").into(),
         uptime_s: service.started.elapsed().as_secs(),
-        listen: Vec::new(),
-        sent_bytes: 0,
-        received_bytes: 0,
+        listen: service.exchange.net().map(|net| net.listen_addresses()).unwrap_or_default(),
+        sent_bytes: service.exchange.facts().iter().map(|f| f.sent).sum(),
+        received_bytes: service.exchange.facts().iter().map(|f| f.received).sum(),
     }
 }
 
+/// Every other member of any volume that is open.
+fn peers(service: &Service) -> Vec<PeerStatus> {
+    let replicas = service.exchange.all();
+    let shown = service.exchange.facts().into_iter().map(|facts| {
+        let shared: Vec<_> = replicas.iter().filter(|r| r.has(&facts.peer)).collect();
+        PeerStatus {
+            id: facts.peer.to_string(),
+            device: shared.first().map(|r| r.name_of(&facts.peer)).unwrap_or_default(),
+            addresses: facts.addresses,
+            connected: facts.transport.is_some(),
+            transport: facts.transport.map(|t| t.name().to_owned()).unwrap_or_default(),
+            rtt_ms: facts.rtt.map_or(0.0, |rtt| rtt.as_secs_f64() * 1000.0),
+            sent_bytes: facts.sent,
+            received_bytes: facts.received,
+            volumes: shared.iter().map(|r| r.known.name.clone()).collect(),
+        }
+    });
+    shown.collect()
+}
+
 /// One volume; counts are zero while it is closed, and lag by some seconds unless `exact`.
-pub fn volume(service: &Service, known: Known, exact: bool) -> Result<VolumeStatus> {
+pub fn volume(service: &Service, known: &Known, exact: bool) -> Result<VolumeStatus> {
     let open = service.volumes.if_open(known.id);
     let mut status = VolumeStatus {
         mounts: service.mounts.points(known.id).into_iter().map(Into::into).collect(),
         id: known.id.to_string(),
-        name: known.name,
+        name: known.name.clone(),
         role: "admin".into(),
         open: open.is_some(),
         ..VolumeStatus::default()
     };
     if let Some(open) = open {
+        if exact {
+            open.volume().announce()?;
+        }
         open.figures(exact, &mut status)?;
+        status.conflicts = open.volume().conflicts()?.len() as u64;
+    }
+    if let Some(replica) = service.exchange.replica(known.id) {
+        status.role = replica.role().name().into();
+        status.pins = replica.pins.count() as u64;
+        for (writer, seq, heard_s_ago) in replica.heads() {
+            status.heads.push(HeadStatus { writer, device: replica.writer_name(writer), seq, heard_s_ago });
+        }
     }
     Ok(status)
 }

@@ -8,5 +8,5 @@ use crate::wire::control::{Chunking, Dedup, VolumeStatus};
 pub fn run(service: &Service, name: &str, dedup: Dedup, chunking: Chunking) -> Result<VolumeStatus> {
     let known = service.volumes.create(name, dedup, chunking)?;
     service.volumes.open(&known)?;
-    super::status::volume(service, known, true)
+    super::status::volume(service, &known, true)
 }

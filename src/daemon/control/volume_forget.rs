@@ -18,7 +18,7 @@ pub fn run(service: &Service, name: &str, force: bool) -> Result<()> {
     }
     if !force {
         service.volumes.open(&known)?;
-        let files = super::status::volume(service, known.clone(), true)?.files;
+        let files = super::status::volume(service, &known, true)?.files;
         if files > 0 {
             let next = "Copy what you need elsewhere, then repeat with --force.".to_owned();
             return refuse(Kind::NotEmpty, format!("it holds {files} files that may be nowhere else"), next);

@@ -6,5 +6,5 @@ use crate::wire::control::VolumeStatus;
 
 /// All of them, by name; the closed ones stay closed.
 pub fn run(service: &Service) -> Result<Vec<VolumeStatus>> {
-    service.volumes.list()?.into_iter().map(|known| super::status::volume(service, known, true)).collect()
+    service.volumes.list()?.into_iter().map(|known| super::status::volume(service, &known, true)).collect()
 }

@@ -8,5 +8,5 @@ use crate::wire::control::VolumeStatus;
 pub fn run(service: &Service, name: &str) -> Result<VolumeStatus> {
     let known = service.volumes.find(name)?;
     service.volumes.open(&known)?;
-    super::status::volume(service, known, true)
+    super::status::volume(service, &known, true)
 }

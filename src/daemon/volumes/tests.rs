@@ -4,9 +4,12 @@
 use super::super::keys::{self, PassphraseSource};
 use super::*;
 
-fn volumes(home: &Home) -> Volumes {
+fn volumes(home: &Home) -> Arc<Volumes> {
     let keystore = keys::open_or_create(home, &PassphraseSource::Given(None)).unwrap();
-    Volumes::new(home.clone(), Config::default(), keystore)
+    {
+        let exchange = Exchange::new(home.clone(), crate::daemon::exchange::NetSettings::none());
+        Volumes::new(home.clone(), Config::default(), keystore, exchange)
+    }
 }
 
 fn home() -> (tempfile::TempDir, Home) {

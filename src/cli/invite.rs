@@ -1,0 +1,71 @@
+//! `lovage invite VOLUME`: a link that lets one device in.
+
+use clap::Args;
+
+use super::Outcome;
+use super::output;
+use super::session::Session;
+use crate::base::Kind;
+use crate::wire::Failure;
+use crate::wire::control::{Invited, Request};
+
+#[derive(Debug, Args)]
+pub struct Invite {
+    /// Volume to let the device into
+    volume: String,
+    /// What it may do: writer, reader or admin
+    #[arg(long, default_value = "writer")]
+    role: String,
+    /// How long the link is good: 90s, 30m, 24h, 7d
+    #[arg(long, default_value = "24h")]
+    expires: String,
+}
+
+impl Invite {
+    pub fn run(&self, session: &Session<'_>) -> Outcome {
+        let seconds = seconds(&self.expires).ok_or_else(|| {
+            Failure::new(Kind::Invalid, "invite", &self.expires, "that is no duration")
+                .next("Write 90s, 30m, 24h or 7d.")
+        })?;
+        let request = Request::Invite { volume: self.volume.clone(), role: self.role.clone(), seconds };
+        let invited: Invited = output::typed(session.ask_daemon(&request, &mut |_| Ok(()))?)?;
+        if session.json() {
+            return output::json(&invited);
+        }
+        output::line(&invited.link)?;
+        output::note(&format!(
+            "good for one device as {}, for {}. On the other machine: lovage join LINK DIR",
+            invited.role,
+            output::span(seconds)
+        ));
+        Ok(())
+    }
+}
+
+/// `90s`, `30m`, `24h`, `7d` in seconds.
+fn seconds(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(
+            [seconds("90s"), seconds("30m"), seconds("24h"), seconds("7d")].map(Option::unwrap_or_default),
+            [90, 1800, 86_400, 604_800]
+        );
+        assert!(["", "24", "h", "-1h", "1.5h", "99999999999999999999d"].into_iter().all(|t| seconds(t).is_none()));
+    }
+}

@@ -1,0 +1,33 @@
+//! `invite`: a link that lets one device in.
+
+use std::sync::Arc;
+
+use super::super::service::Service;
+use crate::base::{Error, Kind, Result};
+use crate::seal::membership::Role;
+use crate::wire::Advice;
+use crate::wire::control::Invited;
+
+/// Longest life of an invite: thirty days, in seconds.
+const LONGEST: u64 = 30 * 86_400;
+
+/// Make the link. The volume is open and served from now on.
+pub fn run(service: &Arc<Service>, volume: &str, role: &str, seconds: u64) -> Result<Invited> {
+    let known = service.volumes.find(volume)?;
+    let refuse =
+        |kind, why: &str, next: &str| Err(Error::new(kind, "invite", volume).with_source(Advice::new(why, next)));
+    let role = match Role::from_name(role) {
+        Some(Role::Storage) => {
+            let why = "this version cannot let in a device that keeps and cannot read";
+            return refuse(Kind::Unsupported, why, "Use --role writer or --role reader.");
+        }
+        Some(role) => role,
+        None => return refuse(Kind::Invalid, "there is no such role", "Use writer, reader or admin."),
+    };
+    if seconds == 0 || seconds > LONGEST {
+        return refuse(Kind::Invalid, "an invite lives for a second to thirty days", "Use --expires 24h, say.");
+    }
+    service.volumes.open(&known)?;
+    let link = service.exchange.invite(&known, role, seconds)?;
+    Ok(Invited { link: link.text(), role: role.name().into(), expires: link.expires })
+}

@@ -1,0 +1,104 @@
+//! What this device answers to others: the network's port over the replicas and the invites.
+//!
+//! Must never answer about a volume to a peer its membership does not name, and never merge, seal or ask others
+//! in turn: all of that is the replica's thread's.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+
+use super::word::Word;
+use super::{Exchange, Replica};
+use crate::base::{Bid, Error, Kind, Result, VolumeId};
+use crate::net::{Emit, Peer, Serve, Walk};
+
+/// See the module.
+pub struct Answers {
+    exchange: Weak<Exchange>,
+}
+
+impl Answers {
+    /// For this exchange.
+    pub fn new(exchange: &Arc<Exchange>) -> Self {
+        Self { exchange: Arc::downgrade(exchange) }
+    }
+
+    fn replica(&self, volume: &VolumeId) -> Result<Arc<Replica>> {
+        let gone = || Error::new(Kind::NotFound, "answer a peer", volume.to_string());
+        self.exchange.upgrade().and_then(|exchange| exchange.replica(*volume)).ok_or_else(gone)
+    }
+
+    fn all(&self) -> Vec<Arc<Replica>> {
+        self.exchange.upgrade().map(|exchange| exchange.all()).unwrap_or_default()
+    }
+}
+
+impl Serve for Answers {
+    fn shares(&self, peer: &Peer, volume: &VolumeId) -> bool {
+        self.replica(volume).is_ok_and(|replica| replica.has(peer))
+    }
+
+    fn heads(&self, peer: &Peer) -> Vec<(VolumeId, Vec<u8>)> {
+        let shared = self.all().into_iter().filter(|replica| replica.has(peer));
+        let words = shared.flat_map(|replica| {
+            let head = replica.said().map(|head| Word::Head(head.to_vec()));
+            let words = replica.membership_words().into_iter().chain(head);
+            words.map(|word| (replica.known.id, word.encode())).collect::<Vec<_>>()
+        });
+        words.collect()
+    }
+
+    fn on_head(&self, peer: &Peer, volume: VolumeId, head: Vec<u8>) {
+        let Ok(replica) = self.replica(&volume) else { return };
+        match Word::decode(&head) {
+            Some(Word::Head(head)) => replica.heard(*peer, head),
+            Some(Word::Members(records)) => replica.records(*peer, records),
+            Some(Word::Addresses(list)) => {
+                let Some(net) = self.exchange.upgrade().and_then(|exchange| exchange.net()) else { return };
+                for (member, addresses) in list.into_iter().filter(|(member, _)| replica.has(member)) {
+                    for address in addresses {
+                        // A peer that names nonsense helps nobody and hurts nobody.
+                        let _ = net.add_address(member, &address);
+                    }
+                }
+            }
+            None => tracing::debug!(%peer, "a message that is none"),
+        }
+    }
+
+    fn block(&self, volume: &VolumeId, bid: &Bid) -> Result<Option<Bytes>> {
+        Ok(self.replica(volume)?.volume.blocks().log().get(bid)?.map(Bytes::from))
+    }
+
+    fn walk(&self, volume: &VolumeId, walk: &Walk, emit: &mut Emit<'_>) -> Result<()> {
+        match walk {
+            Walk::Diff { root, old } => {
+                let mut visit = |sealed: Vec<u8>| emit(Bytes::from(sealed)) == ControlFlow::Continue(());
+                self.replica(volume)?.volume.answer(root, old.as_deref(), &mut visit)
+            }
+            Walk::Range { .. } => Err(Error::new(Kind::Unsupported, "answer a peer", "a range of a file")),
+        }
+    }
+
+    fn inviting(&self) -> bool {
+        self.exchange.upgrade().is_some_and(|exchange| exchange.invites.is_open())
+    }
+
+    fn join(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>> {
+        let gone = || Error::new(Kind::Unreachable, "answer a newcomer", "the daemon is ending");
+        self.exchange.upgrade().ok_or_else(gone)?.let_in(peer, request)
+    }
+
+    fn presence(&self, peer: &Peer, connected: bool) {
+        for replica in self.all().into_iter().filter(|replica| replica.has(peer)) {
+            let device = replica.name_of(peer);
+            if connected {
+                tracing::info!(volume = replica.known.name, %device, %peer, "connected");
+                replica.came(*peer);
+            } else {
+                tracing::info!(volume = replica.known.name, %device, %peer, "disconnected");
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Changing and learning who belongs: the keystore first, then the replica, the network, the other members.
+//!
+//! Must never act on a membership that is not stored.
+
+use std::sync::Arc;
+
+use super::super::volumes::Known;
+use super::invites::words_of;
+use super::{Exchange, Replica};
+use crate::base::port::{Clock, System};
+use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
+use crate::net::Peer;
+use crate::seal::membership::{Entry, Membership, Role};
+use crate::wire::Advice;
+use crate::wire::control::MemberStatus;
+
+impl Exchange {
+    /// Change the membership of `known` by what `entries` says, given it and this device's index; store it, tell
+    /// everyone. [`Kind::NotPermitted`] unless this device is an admin.
+    pub(super) fn change_members(
+        self: &Arc<Self>,
+        known: &Known,
+        entries: impl FnOnce(&Membership, WriterIndex) -> Result<Vec<Entry>>,
+    ) -> Result<()> {
+        let volumes = self.volumes()?;
+        volumes.membership(known)?; // founds it
+        let changed = volumes.change_membership(known, |device, secrets, membership| {
+            let entries = entries(membership, secrets.writer)?;
+            if entries.is_empty() {
+                return Ok(false);
+            }
+            let key = device.author_key(secrets.id, secrets.incarnation);
+            membership.append(&key, entries, System.now())?;
+            Ok(true)
+        })?;
+        if let Some(membership) = changed {
+            self.learnt(known.id, membership);
+        }
+        Ok(())
+    }
+
+    /// Records arrived from a member. Gives how many were new.
+    pub(super) fn take_records(self: &Arc<Self>, replica: &Arc<Replica>, records: &[u8]) -> Result<usize> {
+        let mut new = 0;
+        let changed = self.volumes()?.change_membership(&replica.known, |_, _, membership| {
+            let before = membership.digest();
+            let merged = membership.merge(records);
+            new = merged.as_ref().copied().unwrap_or(0);
+            if membership.digest() != before {
+                return Ok(true);
+            }
+            merged.map(|_| false)
+        })?;
+        if let Some(membership) = changed {
+            self.learnt(replica.known.id, membership);
+        }
+        Ok(new)
+    }
+
+    /// Take a new membership into use and tell those who are connected.
+    fn learnt(self: &Arc<Self>, id: VolumeId, membership: Membership) {
+        let Some(replica) = self.replica(id) else { return };
+        replica.set_membership(membership);
+        self.review();
+        if let Some(net) = self.net() {
+            for word in replica.membership_words() {
+                net.push_head(id, &word.encode());
+            }
+        }
+        replica.changed();
+    }
+
+    /// Remember where a peer of a volume was reached.
+    pub(super) fn remember_addresses(&self, id: VolumeId, peer: &Peer, addresses: Vec<String>) -> Result<()> {
+        self.volumes()?.remember_addresses(id, peer.0, addresses)
+    }
+
+    /// Everyone who belongs or did.
+    pub fn members(&self, known: &Known) -> Result<Vec<MemberStatus>> {
+        let membership = self.volumes()?.membership(known)?;
+        let me = self.me();
+        let net = self.net();
+        let mine = membership.table().members().find(|m| m.peer == me.0).cloned();
+        let shown = membership.table().everyone().map(|(member, belongs)| {
+            let peer = Peer(member.peer);
+            MemberStatus {
+                device: member.name.clone(),
+                id: peer.to_string(),
+                writer: member.writer,
+                role: member.role.name().to_owned(),
+                removed: !belongs,
+                this: peer == me,
+                connected: net.as_ref().is_some_and(|net| net.is_connected(&peer)),
+                words: mine.as_ref().filter(|_| peer != me).map_or_else(String::new, |m| words_of(known.id, m, member)),
+            }
+        });
+        Ok(shown.collect())
+    }
+
+    /// Put a device out: it is let in no more, and its heads do not count. What it had, it may have kept.
+    pub fn remove_member(self: &Arc<Self>, known: &Known, device: &str) -> Result<MemberStatus> {
+        let target = self.find_member(known, device)?;
+        if target.this {
+            let advice = Advice::new("it is this device", "Ask another admin, or forget the volume here.");
+            return Err(Error::new(Kind::NotPermitted, "remove the device", device).with_source(advice));
+        }
+        self.change_members(known, |_, _| Ok(vec![Entry::Remove(target.writer)]))?;
+        Ok(MemberStatus { removed: true, connected: false, ..target })
+    }
+
+    /// Let a device do more or less.
+    pub fn set_role(self: &Arc<Self>, known: &Known, device: &str, role: Role) -> Result<MemberStatus> {
+        let target = self.find_member(known, device)?;
+        self.change_members(known, |_, _| Ok(vec![Entry::Role(target.writer, role)]))?;
+        Ok(MemberStatus { role: role.name().to_owned(), ..target })
+    }
+
+    fn find_member(&self, known: &Known, device: &str) -> Result<MemberStatus> {
+        let all = self.members(known)?;
+        let matches =
+            |m: &&MemberStatus| !m.removed && (m.device == device || m.id == device || m.writer.to_string() == device);
+        let found: Vec<_> = all.iter().filter(matches).collect();
+        let refuse = |kind, why: &str, next: String| {
+            Err(Error::new(kind, "find the device", device).with_source(Advice::new(why, next)))
+        };
+        match found.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => refuse(Kind::NotFound, "no member is called so", format!("See `lovage members {}`.", known.name)),
+            _ => refuse(Kind::Invalid, "several members are called so", "Name it by its peer id.".to_owned()),
+        }
+    }
+}

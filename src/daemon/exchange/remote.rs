@@ -1,0 +1,43 @@
+//! Blocks that are not here, from members that are connected: the block store's port.
+//!
+//! Must never be called on a thread of the network, nor wait when nobody can answer.
+
+use std::sync::Weak;
+
+use super::Exchange;
+use crate::base::{Error, Kind, Result, VolumeId};
+use crate::cas::Fetch;
+use crate::net::Wanted;
+use crate::seal::{BlockType, Ref};
+use crate::wire::peer::Class;
+
+/// The others that have a volume.
+pub struct Remote {
+    exchange: Weak<Exchange>,
+    volume: VolumeId,
+}
+
+impl Remote {
+    /// Those that have `volume`.
+    pub fn new(exchange: Weak<Exchange>, volume: VolumeId) -> Self {
+        Self { exchange, volume }
+    }
+}
+
+impl Fetch for Remote {
+    fn fetch(&self, t: BlockType, _level: u8, r: &Ref) -> Result<Vec<u8>> {
+        let nobody = || {
+            Error::new(Kind::Unreachable, "fetch a block", r.bid.to_string())
+                .with_source("no device that has it is connected")
+        };
+        let exchange = self.exchange.upgrade().ok_or_else(nobody)?;
+        let net = exchange.net().filter(|_| exchange.is_anyone_connected(self.volume)).ok_or_else(nobody)?;
+        let class = match t {
+            BlockType::Data => Class::Interactive,
+            _ => Class::Metadata,
+        };
+        let wanted = [Wanted::sealed(r.bid, r.len)];
+        let fetched = net.fetch_blocking(self.volume, &wanted, class, exchange.settings.patience);
+        fetched.into_iter().next().unwrap_or_else(|| Err(nobody())).map(|bytes| bytes.to_vec())
+    }
+}

@@ -1,0 +1,239 @@
+//! A shared volume: its membership, what was heard and said of it, and the bell of its thread.
+//!
+//! Every method is quick; the work is in `replicator`. Must never take a head whose author is no writing member.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::inbox::{Inbox, Task};
+use super::pins::Pins;
+use super::word::Word;
+use super::{Exchange, replicator};
+use crate::base::sync::{Condvar, Mutex, RwLock};
+use crate::base::{Context, Result, WriterIndex};
+use crate::net::Peer;
+use crate::seal::head::author_of;
+use crate::seal::membership::{Member, Membership, Role};
+use crate::volume::{Observer, Volume};
+
+use super::super::home::Home;
+use super::super::volumes::Known;
+
+/// Room for records in one message.
+const WORD: usize = 60 << 10;
+
+/// See the module.
+pub struct Replica {
+    /// Which volume.
+    pub known: Known,
+    /// Itself.
+    pub volume: Arc<Volume>,
+    membership: RwLock<Membership>,
+    inbox: Mutex<Inbox>,
+    bell: Condvar,
+    /// The head announced last.
+    said: Mutex<Option<Arc<[u8]>>>,
+    /// By writer: number of the newest head, and when it came.
+    heard: Mutex<BTreeMap<WriterIndex, (u64, Instant)>>,
+    /// By author: the trees of the head merged last, to ask for differences.
+    pub(super) learned: Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>,
+    /// What is kept here whole.
+    pub pins: Pins,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    watch: Mutex<Option<Arc<dyn Observer>>>,
+}
+
+struct Watch(Weak<Replica>);
+
+impl Observer for Watch {
+    fn sealed(&self) {
+        self.changed();
+    }
+
+    fn changed(&self) {
+        if let Some(replica) = self.0.upgrade() {
+            replica.changed();
+        }
+    }
+}
+
+impl Replica {
+    /// Of an open volume; nothing runs yet.
+    pub fn new(known: Known, volume: Arc<Volume>, membership: Membership, home: &Home) -> Arc<Self> {
+        let pins: PathBuf = home.volume(known.id).join("pins");
+        Arc::new(Self {
+            known,
+            volume,
+            membership: RwLock::new(membership),
+            inbox: Mutex::default(),
+            bell: Condvar::new(),
+            said: Mutex::new(None),
+            heard: Mutex::default(),
+            learned: Mutex::default(),
+            pins: Pins::open(pins),
+            threads: Mutex::default(),
+            watch: Mutex::new(None),
+        })
+    }
+
+    /// Start its threads, which end with [`Self::close`].
+    pub fn run(self: &Arc<Self>, exchange: Weak<Exchange>) -> Result<()> {
+        let watch: Arc<dyn Observer> = Arc::new(Watch(Arc::downgrade(self)));
+        self.volume.subscribe(&watch);
+        *self.watch.lock() = Some(watch);
+        let (replica, pinner, too) = (Arc::clone(self), Arc::clone(self), exchange.clone());
+        let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(work).io("start a thread", || name.to_owned())
+        };
+        let sync = start("lovage-sync", Box::new(move || replicator::run(&replica, &exchange)))?;
+        let pins = start("lovage-pins", Box::new(move || pinner.pins.run(&pinner, &too)))?;
+        self.threads.lock().extend([sync, pins]);
+        self.changed();
+        Ok(())
+    }
+
+    /// End the threads; what they were at is done or given up.
+    pub fn close(&self) {
+        self.watch.lock().take();
+        self.inbox.lock().closed = true;
+        self.bell.notify_all();
+        self.pins.close();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!(volume = self.known.name, "a thread of replication panicked");
+            }
+        }
+    }
+
+    /// Something changed here.
+    pub fn changed(&self) {
+        self.inbox.lock().changed(Instant::now());
+        self.bell.notify_all();
+    }
+
+    /// A head arrived from a peer. Not verified, but only heads that name a writing member wait.
+    pub fn heard(&self, from: Peer, head: Vec<u8>) {
+        let Some(author) = author_of(&head).filter(|author| self.writer(author).is_some()) else {
+            tracing::warn!(volume = self.known.name, %from, "a head of somebody who may not write was left out");
+            return;
+        };
+        self.inbox.lock().head(author, from, head, Instant::now());
+        self.bell.notify_all();
+    }
+
+    /// Records of the membership arrived.
+    pub fn records(&self, from: Peer, records: Vec<u8>) {
+        self.inbox.lock().records(from, records);
+        self.bell.notify_all();
+    }
+
+    /// A member connected.
+    pub fn came(&self, peer: Peer) {
+        let mut inbox = self.inbox.lock();
+        inbox.came(peer, Instant::now());
+        inbox.changed(Instant::now());
+        drop(inbox);
+        self.bell.notify_all();
+        self.pins.ring();
+    }
+
+    /// Wait for something to do; `None` when it is over. With it, the pause to keep if it fails.
+    pub(super) fn next(&self) -> Option<(Task, std::time::Duration)> {
+        let mut inbox = self.inbox.lock();
+        loop {
+            if inbox.closed {
+                return None;
+            }
+            if let Some(task) = inbox.next(Instant::now()) {
+                return Some(task);
+            }
+            match inbox.due() {
+                Some(due) => drop(self.bell.wait_until(&mut inbox, due)),
+                None => self.bell.wait(&mut inbox),
+            }
+        }
+    }
+
+    pub(super) fn inbox(&self) -> crate::base::sync::MutexGuard<'_, Inbox> {
+        self.inbox.lock()
+    }
+
+    /// Whether its threads are to end.
+    pub(super) fn is_closed(&self) -> bool {
+        self.inbox.lock().closed
+    }
+
+    /// The head announced last.
+    pub fn said(&self) -> Option<Arc<[u8]>> {
+        self.said.lock().clone()
+    }
+
+    /// Remember what is announced; whether it is new.
+    pub(super) fn say(&self, head: &Arc<[u8]>) -> bool {
+        let mut said = self.said.lock();
+        let new = said.as_ref() != Some(head) && !head.is_empty();
+        if new {
+            *said = Some(Arc::clone(head));
+        }
+        new
+    }
+
+    pub(super) fn note(&self, writer: WriterIndex, seq: u64) {
+        self.heard.lock().insert(writer, (seq, Instant::now()));
+    }
+
+    /// By writer: number of the newest head of others, and seconds since it came.
+    pub fn heads(&self) -> Vec<(WriterIndex, u64, u64)> {
+        self.heard.lock().iter().map(|(writer, (seq, at))| (*writer, *seq, at.elapsed().as_secs())).collect()
+    }
+
+    /// Whether `peer` belongs.
+    pub fn has(&self, peer: &Peer) -> bool {
+        self.membership.read().table().members().any(|m| m.peer == peer.0)
+    }
+
+    /// All members but this device.
+    pub fn peers(&self, me: &Peer) -> impl Iterator<Item = Peer> {
+        let peers: Vec<_> = self.membership.read().table().members().map(|m| Peer(m.peer)).collect();
+        let me = *me;
+        peers.into_iter().filter(move |peer| *peer != me)
+    }
+
+    /// The member that signs as `author`, if its heads count.
+    pub fn writer(&self, author: &[u8; 32]) -> Option<Member> {
+        self.membership.read().table().members().find(|m| m.author == *author && m.role.writes()).cloned()
+    }
+
+    /// What people call the device of `peer`.
+    pub fn name_of(&self, peer: &Peer) -> String {
+        let membership = self.membership.read();
+        let found = membership.table().members().find(|m| m.peer == peer.0).map(|m| m.name.clone());
+        found.unwrap_or_else(|| peer.to_string())
+    }
+
+    /// What people call a writer's device.
+    pub fn writer_name(&self, writer: WriterIndex) -> String {
+        self.membership.read().table().ever(writer).map_or_else(|| format!("device {writer}"), |m| m.name.clone())
+    }
+
+    /// What this device may do.
+    pub fn role(&self) -> Role {
+        let author = self.volume.author();
+        let membership = self.membership.read();
+        membership.table().members().find(|m| m.author == author).map_or(Role::Storage, |m| m.role)
+    }
+
+    /// Replace the membership by one that knows more.
+    pub(super) fn set_membership(&self, membership: Membership) {
+        *self.membership.write() = membership;
+    }
+
+    /// The membership in messages.
+    pub fn membership_words(&self) -> Vec<Word> {
+        self.membership.read().pieces(WORD).into_iter().map(Word::Members).collect()
+    }
+}

@@ -1,0 +1,180 @@
+//! The thread of a replica: what changed here goes out, what others did comes in, one thing at a time.
+//!
+//! Must never run on a thread of the network or of a mount, and never end because a peer sent nonsense.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::inbox::Task;
+use super::word::Word;
+use super::{Exchange, Replica};
+use crate::base::{Kind, Result};
+use crate::net::{Net, Peer, Walk};
+use crate::volume::{Merged, Offer};
+use crate::wire::peer::Class;
+
+/// Nothing of a walk for so long ends it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Whole trees of at most so many entries are brought here at once; larger ones as they are looked at.
+const FULL: u64 = 1_000_000;
+
+/// Work until the replica is closed or the daemon ends.
+pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
+    while let Some((task, pause)) = replica.next() {
+        let Some(exchange) = exchange.upgrade() else { return };
+        let Some(net) = exchange.net() else { continue };
+        match task {
+            Task::Announce => announce(replica, &exchange, &net),
+            Task::Greet(peer) => greet(replica, &exchange, &net, &peer),
+            Task::Records(from, records) => take_records(replica, &exchange, &from, &records),
+            Task::Head(author, from, head) => {
+                if let Err(error) = take_in(replica, &net, &author, &from, &head) {
+                    let volume = &replica.known.name;
+                    if is_passing(error.kind()) {
+                        tracing::debug!(volume, %from, error = %error.chain(), "a head waits");
+                        replica.inbox().again(author, from, head, pause, Instant::now());
+                    } else {
+                        tracing::warn!(volume, device = replica.name_of(&from), error = %error.chain(), "a head was refused");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_passing(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Unreachable | Kind::Timeout | Kind::Busy | Kind::Full | Kind::NotFound | Kind::Io | Kind::Denied
+    )
+}
+
+/// Seal what changed and tell the members that are connected. Without any, it waits for the first.
+fn announce(replica: &Arc<Replica>, exchange: &Exchange, net: &Net) {
+    if !exchange.is_anyone_connected(replica.known.id) {
+        return;
+    }
+    let begin = Instant::now();
+    match replica.volume.announce() {
+        Ok(announcement) => {
+            if replica.say(&announcement.head) {
+                let told = net.push_head(replica.known.id, &Word::Head(announcement.head.to_vec()).encode());
+                tracing::debug!(volume = replica.known.name, seq = announcement.seq, told, "announced");
+            }
+        }
+        Err(error) => tracing::warn!(volume = replica.known.name, error = %error.chain(), "could not announce"),
+    }
+    replica.inbox().announced(Instant::now(), begin.elapsed());
+}
+
+/// Tell a member that has just come where the others are, and remember where it is.
+fn greet(replica: &Arc<Replica>, exchange: &Exchange, net: &Net, peer: &Peer) {
+    let others = net.peers().into_iter().filter(|f| f.peer != *peer && replica.has(&f.peer) && !f.addresses.is_empty());
+    let list: Vec<_> = others.map(|f| (f.peer, f.addresses)).collect();
+    if !list.is_empty() {
+        // It left again: it will be greeted when it comes back.
+        let _ = net.push_head_to(peer, replica.known.id, &Word::Addresses(list).encode());
+    }
+    let addresses = net.peers().into_iter().find(|f| f.peer == *peer).map(|f| f.addresses).unwrap_or_default();
+    if let Err(error) = exchange.remember_addresses(replica.known.id, peer, addresses) {
+        tracing::debug!(error = %error.chain(), "could not remember where a peer is");
+    }
+    replica.changed();
+}
+
+fn take_records(replica: &Arc<Replica>, exchange: &Arc<Exchange>, from: &Peer, records: &[u8]) {
+    match exchange.take_records(replica, records) {
+        Ok(0) => {}
+        Ok(new) => {
+            tracing::info!(volume = replica.known.name, new, device = replica.name_of(from), "the members changed");
+        }
+        Err(error) => {
+            tracing::warn!(volume = replica.known.name, %from, error = %error.chain(), "records were refused");
+        }
+    }
+}
+
+/// Take in what a head refers to: look, bring the tree blocks that differ, join.
+fn take_in(replica: &Arc<Replica>, net: &Net, author: &[u8; 32], from: &Peer, head: &[u8]) -> Result<()> {
+    let Some(writer) = replica.writer(author) else { return Ok(()) };
+    let volume = &replica.volume;
+    let offer = volume.offered(author, head)?;
+    let fresh = volume.vector() == crate::causal::Vector::default();
+    if !offer.covered && !fresh {
+        bring(replica, net, author, from, &offer);
+    }
+    let merged = volume.merge(author, head)?;
+    replica.note(writer.writer, offer.seq);
+    tell(replica, &writer.name, &merged);
+    if merged.adopted && offer.entries <= FULL {
+        for tree in &offer.trees {
+            walk(replica, net, from, tree, None);
+        }
+    }
+    replica.learned.lock().insert(*author, offer.trees);
+    if merged.touched > 0 || merged.adopted {
+        replica.changed();
+        replica.pins.ring();
+    }
+    Ok(())
+}
+
+/// Ask the peer that brought a head for the tree blocks that its trees have and those merged from it before had
+/// not. What does not come is fetched one by one by the merge.
+fn bring(replica: &Replica, net: &Net, author: &[u8; 32], from: &Peer, offer: &Offer) {
+    let before = replica.learned.lock().get(author).cloned();
+    let Some(before) = before else { return };
+    // The first two are what a merge reads; the third, the index, is derived here.
+    for (tree, old) in offer.trees.iter().zip(&before).take(2).filter(|(tree, old)| tree != old) {
+        walk(replica, net, from, tree, Some(old.clone()));
+    }
+}
+
+fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<u8>>) {
+    let question = Walk::Diff { root: tree.to_vec(), old };
+    let walking = net.walk(from, replica.known.id, question, Class::Metadata, PATIENCE);
+    let log = replica.volume.blocks().log();
+    let brought = walking.and_then(|mut walking| {
+        let mut count = 0_u64;
+        while let Some(block) = walking.next_blocking() {
+            let (bid, bytes) = block?;
+            log.put(&bid, &bytes)?;
+            count += 1;
+            if replica.is_closed() {
+                break;
+            }
+        }
+        Ok(count)
+    });
+    match brought {
+        Ok(count) => tracing::debug!(volume = replica.known.name, count, "tree blocks came"),
+        Err(error) => tracing::debug!(volume = replica.known.name, error = %error.chain(), "a walk ended early"),
+    }
+}
+
+/// A line a person understands.
+fn tell(replica: &Replica, device: &str, merged: &Merged) {
+    let volume = &replica.known.name;
+    if merged.conflicts > 0 {
+        let many = merged.conflicts;
+        tracing::warn!(volume, device, "{many} conflict(s) after changes on {device}: see `lovage conflicts {volume}`");
+    } else if merged.touched > 0 || merged.adopted {
+        tracing::info!(volume, device, touched = merged.touched, "merged");
+    }
+    if merged.rolled_back {
+        tracing::debug!(volume, device, "an older head than seen before");
+    }
+    if merged.equivocated {
+        tracing::error!(volume, device, "{device} signed two histories: nothing of it is merged any more");
+    }
+    if merged.own_future {
+        tracing::error!(
+            volume,
+            device,
+            "{device} knows changes of this device that it does not: it was set back or copied. Restore nothing here; forget this volume and join again"
+        );
+    }
+    if merged.diverged {
+        tracing::error!(volume, device, "equal knowledge, different trees: run `lovage fsck` on both devices");
+    }
+}

@@ -1,0 +1,111 @@
+//! What members tell each other about a volume on the channel of heads: one tag byte and a body.
+//!
+//! Must never allocate by a length it has only been told.
+
+use crate::net::Peer;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// A signed head.
+    Head(Vec<u8>),
+    /// Records of the membership.
+    Members(Vec<u8>),
+    /// Where members were reached: for those who know them by name only.
+    Addresses(Vec<(Peer, Vec<String>)>),
+}
+
+const HEAD: u8 = 0;
+const MEMBERS: u8 = 1;
+const ADDRESSES: u8 = 2;
+/// Most members in one message about addresses, and most addresses of each.
+const MOST: usize = 64;
+const MOST_EACH: usize = 8;
+
+impl Word {
+    /// As sent.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Head(head) => tagged(HEAD, head),
+            Self::Members(records) => tagged(MEMBERS, records),
+            Self::Addresses(list) => {
+                let mut out = vec![ADDRESSES];
+                for (peer, addresses) in list.iter().take(MOST) {
+                    out.extend_from_slice(&peer.0);
+                    let fitting = || addresses.iter().filter(|a| a.len() <= 255).take(MOST_EACH);
+                    out.push(u8::try_from(fitting().count()).unwrap_or(0));
+                    for address in fitting() {
+                        out.push(u8::try_from(address.len()).unwrap_or(0));
+                        out.extend_from_slice(address.as_bytes());
+                    }
+                }
+                out
+            }
+        }
+    }
+
+    /// From what was received; `None` if it is none of these.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (tag, body) = bytes.split_first()?;
+        match *tag {
+            HEAD => Some(Self::Head(body.to_vec())),
+            MEMBERS => Some(Self::Members(body.to_vec())),
+            ADDRESSES => addresses(body).map(Self::Addresses),
+            _ => None,
+        }
+    }
+}
+
+fn tagged(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    out.extend_from_slice(body);
+    out
+}
+
+fn addresses(mut body: &[u8]) -> Option<Vec<(Peer, Vec<String>)>> {
+    let mut list = Vec::new();
+    while !body.is_empty() && list.len() < MOST {
+        let (key, rest) = body.split_first_chunk::<32>()?;
+        let (count, mut rest) = rest.split_first()?;
+        let mut texts = Vec::new();
+        for _ in 0..*count {
+            let (len, after) = rest.split_first()?;
+            let (text, after) = after.split_at_checked(usize::from(*len))?;
+            texts.push(std::str::from_utf8(text).ok()?.to_owned());
+            rest = after;
+        }
+        list.push((Peer(*key), texts));
+        body = rest;
+    }
+    Some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn words_keep_their_bytes() {
+        let list = vec![(Peer([7; 32]), vec!["/ip4/1.2.3.4/tcp/5".to_owned(), "x".to_owned()])];
+        let mut golden = vec![2];
+        golden.extend_from_slice(&[7; 32]);
+        golden.extend_from_slice(b"\x02\x12/ip4/1.2.3.4/tcp/5\x01x");
+        assert_eq!(Word::Addresses(list.clone()).encode(), golden);
+        assert_eq!(Word::decode(&golden), Some(Word::Addresses(list)));
+        assert_eq!(Word::Head(vec![9]).encode(), [0, 9]);
+        assert_eq!(Word::decode(&[1, 8]), Some(Word::Members(vec![8])));
+        assert_eq!(Word::decode(&[]), None);
+        assert_eq!(Word::decode(&[3]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
+            if let Some(word) = Word::decode(&bytes) {
+                let _ = word.encode();
+            }
+        }
+    }
+}

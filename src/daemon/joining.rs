@@ -1,0 +1,137 @@
+//! Coming in with an invite: ask the inviter, check the answer, keep the keys, wait for the tree.
+//!
+//! Must never keep anything of an answer that does not verify against the link, and never print the link.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::exchange::{incarnation, now};
+use super::service::Service;
+use super::sharing::device_name;
+use super::volumes::Known;
+use crate::base::{Error, Kind, Result};
+use crate::causal::Vector;
+use crate::net::Peer;
+use crate::seal::genesis::Genesis;
+use crate::seal::invite::{Link, Request, Welcome, check_words};
+use crate::seal::membership::{Membership, Role};
+use crate::seal::{DeviceRoot, EpochSecret, VolumeSecrets, box_key};
+use crate::wire::Advice;
+use crate::wire::control::Joined;
+
+/// How long the first sight of the tree may take.
+const FIRST_SIGHT: Duration = Duration::from_secs(20);
+
+const JOIN: &str = "join";
+
+impl Service {
+    /// Join the volume that `link` invites to. When this returns the tree can be listed, unless the answer says not.
+    pub fn join(self: &Arc<Self>, link: &str) -> Result<Joined> {
+        let link = Link::parse(link).map_err(|e| advise(&e, "Ask for the link again and copy it whole."))?;
+        if link.expires <= now() {
+            return Err(refused("the invite has expired"));
+        }
+        if let Some(known) = self.volumes.list()?.into_iter().find(|k| k.id == link.volume) {
+            let advice = Advice::new(
+                format!("this device belongs to that volume already: it is called {}", known.name),
+                format!("Mount it: lovage mount {} DIR", known.name),
+            );
+            return Err(Error::new(Kind::Exists, JOIN, "").with_source(advice));
+        }
+        if link.role == Role::Storage {
+            let advice = Advice::new("this version cannot keep a volume that it cannot read", "Ask for another role.");
+            return Err(Error::new(Kind::Unsupported, JOIN, "").with_source(advice));
+        }
+        let device = self.volumes.device();
+        let (secrets, welcome) = self.ask(&link, &device)?;
+        let words = check_words(link.volume, &link.inviter, &self.exchange.me().0, &author(&device, &secrets));
+        let role = welcome.role.name().to_owned();
+        let known = self.volumes.adopt(secrets, &welcome.name)?;
+        tracing::info!(volume = known.name, role, words, "joined");
+        let here = self.first_sight(&known, &link, welcome.heads)?;
+        Ok(Joined { volume: known.name, id: known.id.to_string(), role, words, tree: here })
+    }
+
+    /// One question to the inviter; its answer, verified.
+    fn ask(&self, link: &Link, device: &DeviceRoot) -> Result<(VolumeSecrets, Welcome)> {
+        let verifier = link.verifier();
+        let incarnation = incarnation(&verifier);
+        let me = self.exchange.me();
+        let request = Request {
+            invite: verifier.id(),
+            volume: link.volume,
+            author: device.author_key(link.volume, incarnation).public(),
+            box_key: box_key(device),
+            name: device_name(),
+        };
+        let asked = request.encode(&verifier, &me.0, &link.inviter)?;
+        let net = self.exchange.start()?;
+        let answer =
+            net.join_blocking(Peer(link.inviter), &link.addresses, asked.clone()).map_err(|e| match e.kind() {
+                Kind::Denied | Kind::NotFound => refused("the inviter does not take this invite (any more)"),
+                _ => unreachable(&e),
+            })?;
+        let welcome = Welcome::open(&answer, &verifier, &asked)?.map_err(|refusal| refused(refusal.words()))?;
+        let secrets = VolumeSecrets {
+            incarnation,
+            epochs: welcome.epochs.clone(),
+            writer: welcome.writer,
+            membership: welcome.membership.clone(),
+            addresses: vec![(link.inviter, link.addresses.clone())],
+            ..VolumeSecrets::founded(link.volume, welcome.genesis.clone(), EpochSecret::new([0; 32]))
+        };
+        check(link, &secrets, &me, &welcome, &request.author)?;
+        Ok((secrets, welcome))
+    }
+
+    /// Open the volume and wait until its tree is known. False: it will come when a member can be reached.
+    fn first_sight(&self, known: &Known, link: &Link, heads: Vec<Vec<u8>>) -> Result<bool> {
+        let volume = Arc::clone(self.volumes.open(known)?.volume());
+        let Some(replica) = self.exchange.replica(known.id) else { return Ok(false) };
+        for head in heads {
+            replica.heard(Peer(link.inviter), head);
+        }
+        let begin = Instant::now();
+        while volume.vector() == Vector::default() {
+            if begin.elapsed() > FIRST_SIGHT {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(true)
+    }
+}
+
+fn author(device: &DeviceRoot, secrets: &VolumeSecrets) -> [u8; 32] {
+    device.author_key(secrets.id, secrets.incarnation).public()
+}
+
+/// The genesis is the volume's, the membership begins with it, and has us as the answer says.
+fn check(link: &Link, secrets: &VolumeSecrets, me: &Peer, welcome: &Welcome, author: &[u8; 32]) -> Result<()> {
+    let lied = || Error::new(Kind::Corrupt, JOIN, "").with_source("the inviter's answer does not verify");
+    let (id, genesis) = Genesis::open(&secrets.genesis)?;
+    if id != link.volume {
+        return Err(lied());
+    }
+    let membership = Membership::open(id, genesis.admin, &secrets.membership)?;
+    let member = membership.table().member(welcome.writer).ok_or_else(lied)?;
+    let ours = member.peer == me.0 && member.author == *author && member.role == welcome.role;
+    let inviter = membership.table().members().any(|m| m.peer == link.inviter);
+    if ours && inviter && welcome.role == link.role { secrets.sealer().map(drop) } else { Err(lied()) }
+}
+
+fn refused(why: &str) -> Error {
+    let next = "Ask for a new one: lovage invite VOLUME";
+    Error::new(Kind::Denied, JOIN, "").with_source(Advice::new(why, next))
+}
+
+fn unreachable(error: &Error) -> Error {
+    let next = "See that its daemon runs and that this machine can reach it, then try the same link again.";
+    let advice = Advice::new(format!("the inviter cannot be reached: {}", error.chain()), next);
+    Error::new(Kind::Unreachable, JOIN, "").with_source(advice)
+}
+
+fn advise(error: &Error, next: &str) -> Error {
+    let why = std::error::Error::source(error).map_or_else(|| error.kind().words().to_owned(), ToString::to_string);
+    Error::new(error.kind(), error.operation(), error.subject()).with_source(Advice::new(why, next))
+}
