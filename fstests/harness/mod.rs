@@ -2,7 +2,9 @@
 
 pub mod binary;
 pub mod bytes;
+pub mod device;
 pub mod disk;
+pub mod lan;
 pub mod load;
 pub mod mount;
 pub mod place;
