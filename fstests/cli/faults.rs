@@ -228,13 +228,11 @@ fn a_config_typo_names_the_line_and_stops_the_start() {
 }
 
 #[test]
-fn networking_that_is_not_there_is_refused_in_one_sentence() {
-    let home = Home::new("listen");
-    let dir = shown(&home.mountpoint());
-    for arguments in [&["mount", dir.as_str(), "--listen", "/ip4/0.0.0.0/tcp/1"][..], &["daemon", "--listen", "/x"]] {
-        home.run(arguments).failed(1, &["no networking yet"]);
-    }
-    assert!(!home.path().exists());
+fn an_invite_that_is_none_is_refused_before_anything_is_asked() {
+    let home = Home::new("join");
+    home.run(&["join", "lovage://join/abc", &shown(&home.mountpoint())]).failed(2, &["mistyped"]);
+    let filled = filled("invite");
+    filled.run(&["invite", "default"]).failed(4, &["none runs in this home"]);
 }
 
 #[test]
