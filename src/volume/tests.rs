@@ -38,10 +38,18 @@ impl Home {
         Self { dir: tempfile::tempdir().unwrap(), device, secrets, options: Options::default() }
     }
 
+    /// A dropped volume lives on while one of its workers is in the middle of something.
     fn open(&self) -> Arc<Volume> {
-        let mut setup = Setup::new(self.dir.path().join("v"), &self.device, &self.secrets, (0, 0));
-        setup.options = self.options;
-        Volume::open(setup).unwrap().0
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let mut setup = Setup::new(self.dir.path().join("v"), &self.device, &self.secrets, (0, 0));
+            setup.options = self.options;
+            match Volume::open(setup) {
+                Ok((volume, _)) => return volume,
+                Err(e) if e.kind() == Kind::Busy && std::time::Instant::now() < deadline => std::thread::yield_now(),
+                Err(e) => panic!("{}", e.chain()),
+            }
+        }
     }
 }
 
