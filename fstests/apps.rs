@@ -214,3 +214,40 @@ fn a_compiler_builds_and_rebuilds_on_the_mount() {
     run("make", &["-C", &at]);
     assert_eq!(output(&dir.join("program").to_string_lossy(), &[]).unwrap().status.code(), Some(1));
 }
+
+#[test]
+fn cargo_builds_tests_and_rebuilds_on_the_mount() {
+    let mut place = Place::new("cargo");
+    let dir = place.path("crate");
+    fs::create_dir_all(dir.join("src")).unwrap();
+    fs::write(
+        dir.join("Cargo.toml"),
+        "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n",
+    )
+    .unwrap();
+    let library = |n: u32| {
+        let modules: String = (0..8).map(|i| format!("pub mod m{i} {{ pub fn f() -> u32 {{ {i} }} }}\n")).collect();
+        format!(
+            "{modules}pub fn sum() -> u32 {{ {n} + m3::f() }}\n#[test]\nfn adds() {{ assert_eq!(sum(), {n} + 3); }}\n"
+        )
+    };
+    fs::write(dir.join("src/lib.rs"), library(4)).unwrap();
+    fs::write(dir.join("src/main.rs"), "fn main() { println!(\"{}\", small::sum()); }\n").unwrap();
+    let at = dir.join("Cargo.toml").to_string_lossy().into_owned();
+    let target = dir.join("target").to_string_lossy().into_owned();
+    let cargo = |words: &[&str]| {
+        let common = ["--offline", "--quiet", "--manifest-path", &at, "--target-dir", &target];
+        run("cargo", &[words, &common].concat())
+    };
+    if cargo(&["build"]).is_none() {
+        return;
+    }
+    assert_eq!(cargo(&["run"]).unwrap().trim(), "7");
+    cargo(&["test"]).unwrap();
+    place.remount();
+    assert_eq!(cargo(&["run"]).unwrap().trim(), "7", "after a remount");
+    fs::write(dir.join("src/lib.rs"), library(20)).unwrap();
+    assert_eq!(cargo(&["run"]).unwrap().trim(), "23", "an edit is seen");
+    cargo(&["clean"]).unwrap();
+    assert!(!dir.join("target").exists());
+}

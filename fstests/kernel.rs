@@ -6,13 +6,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fstests::model::{ModelFs, Recorder};
 use lovage::base::Kind;
 use lovage::fuse::{KernelClock, MountOptions, Mounted, Unmount, clear_stale, mount, mounts};
 use lovage::volume::api::{FileKind, NewNode, ROOT_INO, SetAttr};
 use lovage::volume::{FileSystem, Invalidate};
+use rustix::process::{Pid, Signal, kill_process};
 
 struct Bench {
     mounted: Option<Mounted>,
@@ -218,4 +221,65 @@ fn dropping_a_busy_mount_takes_it_out_of_sight() {
     assert!(!mounts().unwrap().iter().any(|entry| entry.point == point));
     file.write_all(b"still served").unwrap();
     file.sync_all().unwrap();
+}
+
+/// A mount whose reads wait, answered by deadline or signal only.
+fn waiting_bench(deadline: Duration) -> Option<Bench> {
+    let options = MountOptions { pooled_reads: true, read_deadline: deadline, workers: 32, ..MountOptions::default() };
+    let bench = bench_with(&options)?;
+    let node = NewNode { kind: FileKind::File, perm: 0o644, uid: 0, gid: 0, rdev: 0, target: None };
+    let (made, fh) = bench.calls.create(ROOT_INO, b"elsewhere", &node).unwrap();
+    bench.calls.write(made.ino, 0, &[7; 100_000]).unwrap();
+    bench.calls.release(fh).unwrap();
+    Some(bench)
+}
+
+/// Starts `program` on the file, waits until its read has come to the filesystem, and signals it.
+fn signalled(bench: &Bench, program: &mut Command, signal: Signal) -> (ExitStatus, Duration) {
+    bench.calls.take();
+    let mut child = program.arg(bench.path("elsewhere")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while count(&bench.calls.take(), "read") == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it read");
+        std::thread::yield_now();
+    }
+    let begin = Instant::now();
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    (child.wait().unwrap(), begin.elapsed())
+}
+
+/// A read past the page cache, which the kernel lets no signal end.
+const DIRECT: &str = "exec dd iflag=direct bs=4096 if=$0";
+
+#[test]
+fn a_signal_ends_a_read_of_content_that_nobody_has() {
+    let Some(bench) = waiting_bench(Duration::from_secs(600)) else { return };
+    let gate = bench.calls.gate();
+    let shut = gate.lock();
+    for (name, arguments, signal) in [
+        ("cat", &[][..], Signal::TERM),
+        ("cat", &[], Signal::KILL),
+        ("sh", &["-c", DIRECT], Signal::INT),
+        ("sh", &["-c", DIRECT], Signal::KILL),
+    ] {
+        let mut program = Command::new(name);
+        program.args(arguments);
+        let (status, took) = signalled(&bench, &mut program, signal);
+        assert!(!status.success(), "{name} {signal:?}");
+        // The bar is 100 ms on an idle machine; this only tells it from the deadline.
+        println!("F12: {name} {signal:?}: ended {} ms after the signal", took.as_millis());
+        assert!(took < Duration::from_secs(30), "{name} {signal:?}: {took:?}");
+    }
+    drop(shut);
+    assert_eq!(fs::read(bench.path("elsewhere")).unwrap().len(), 100_000, "content that came is read");
+}
+
+#[test]
+fn past_the_deadline_a_read_is_an_input_output_error() {
+    let Some(bench) = waiting_bench(Duration::from_millis(200)) else { return };
+    let gate = bench.calls.gate();
+    let shut = gate.lock();
+    let error = fs::read(bench.path("elsewhere")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(5), "{error}");
+    drop(shut);
+    assert_eq!(fs::read(bench.path("elsewhere")).unwrap().len(), 100_000);
 }

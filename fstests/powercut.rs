@@ -5,47 +5,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fstests::harness::bytes::{Random, count, seed};
 use fstests::harness::disk::{Disk, Fate, Recording};
+use fstests::harness::ext4::{Ext4, run};
 use fstests::harness::load::{Context, History, Load};
 use fstests::harness::mount::{Mount, detach};
 use fstests::harness::scratch::Scratch;
 
 const DISK: u64 = 1 << 30;
-
-fn run(program: &str, arguments: &[&str]) -> String {
-    let out = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
-    assert!(out.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).trim().to_owned()
-}
-
-/// ext4 on a loop device over a file; unmounted and detached when dropped.
-struct Ext4 {
-    device: String,
-    dir: PathBuf,
-}
-
-impl Ext4 {
-    fn mount(file: &Path, dir: &Path) -> Self {
-        let device = run("losetup", &["--find", "--show", &file.to_string_lossy()]);
-        let ext4 = Ext4 { device, dir: dir.to_owned() };
-        run("mount", &["-t", "ext4", &ext4.device, &dir.to_string_lossy()]);
-        ext4
-    }
-}
-
-impl Drop for Ext4 {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.dir).status();
-        detach(&self.dir);
-        let _ = Command::new("losetup").args(["--detach", &self.device]).status();
-    }
-}
 
 /// What one run left behind.
 struct Played {
@@ -65,7 +36,7 @@ fn play(scratch: &Scratch, seed: u64, acknowledgements: usize) -> Played {
     let disk = Disk::serve(&image, &scratch.dir("disk")).unwrap();
     let ext4 = Ext4::mount(&disk.file(), &scratch.dir("ext4"));
     let now = disk.position();
-    let mut mount = Mount::start(&ext4.dir.join("home"), &scratch.dir("mnt"), &[]);
+    let mut mount = Mount::start(&ext4.dir().join("home"), &scratch.dir("mnt"), &[]);
     let ready = usize::try_from(now()).unwrap();
     let (sender, receiver) = mpsc::channel();
     let context = Context { stop: Arc::new(AtomicBool::new(false)), acknowledged: sender, now };
@@ -87,7 +58,7 @@ fn check(scratch: &Scratch, image: &Path, played: &mut Played, cut: usize) -> Re
     let ext4 = Ext4::mount(image, &scratch.dir("after"));
     let dir = scratch.dir("mnt");
     let mut mount =
-        Mount::try_start(&ext4.dir.join("home"), &dir, &[]).map_err(|why| format!("does not open: {why}"))?;
+        Mount::try_start(&ext4.dir().join("home"), &dir, &[]).map_err(|why| format!("does not open: {why}"))?;
     for history in &mut played.histories {
         history.moved(&played.root, &dir);
     }

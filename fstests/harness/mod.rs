@@ -4,6 +4,7 @@ pub mod binary;
 pub mod bytes;
 pub mod device;
 pub mod disk;
+pub mod ext4;
 pub mod lan;
 pub mod load;
 pub mod mount;

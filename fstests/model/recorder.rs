@@ -12,12 +12,18 @@ pub struct Recorder {
     inner: Arc<dyn FileSystem>,
     calls: Mutex<Vec<String>>,
     echo: bool,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Recorder {
     /// Record calls of `inner`; with `echo` also print them.
     pub fn new(inner: Arc<dyn FileSystem>, echo: bool) -> Self {
-        Self { inner, calls: Mutex::new(Vec::new()), echo }
+        Self { inner, calls: Mutex::new(Vec::new()), echo, gate: Arc::default() }
+    }
+
+    /// While this is locked no read returns: content that nobody has.
+    pub fn gate(&self) -> Arc<Mutex<()>> {
+        self.gate.clone()
     }
 
     /// The calls since the last time, forgets and releases left out: they come when the kernel likes.
@@ -98,7 +104,9 @@ impl FileSystem for Recorder {
         self.note("release".to_owned()).release(fh)
     }
     fn read(&self, ino: Ino, offset: u64, len: u32) -> Result<Vec<u8>> {
-        self.note(format!("read {ino} {offset}+{len}")).read(ino, offset, len)
+        let inner = self.note(format!("read {ino} {offset}+{len}"));
+        let _open = self.gate.lock();
+        inner.read(ino, offset, len)
     }
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<u32> {
         self.note(format!("write {ino} {offset}+{}", data.len())).write(ino, offset, data)

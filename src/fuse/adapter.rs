@@ -21,6 +21,7 @@ use super::dirty::Dirty;
 use super::errno::errno;
 use super::linger::Linger;
 use super::mount::Ended;
+use super::waiting::Waiting;
 use super::workers::Workers;
 use super::{convert, kernel, reply};
 use crate::base::{Error, Kind, Result};
@@ -41,7 +42,8 @@ pub(super) struct Adapter {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) workers: Workers,
     pub(super) lifetime: Duration,
-    pub(super) pooled_reads: bool,
+    /// With it reads go to the workers, watched.
+    pub(super) waiting: Option<Waiting>,
     pub(super) tell_closes: bool,
     pub(super) acl: bool,
     pub(super) dirty: Arc<Dirty>,
@@ -252,7 +254,7 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _: &Request,
+        req: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -262,11 +264,12 @@ impl Filesystem for Adapter {
         answer: ReplyData,
     ) {
         let _next = self.linger.after();
-        if !self.pooled_reads {
+        let Some(waiting) = &self.waiting else {
             return reply::data(answer, self.fs.read(ino.0, offset, size));
-        }
+        };
         let fs = self.fs.clone();
-        self.workers.run(move || reply::data(answer, fs.read(ino.0, offset, size)));
+        let ticket = waiting.enter(req.pid(), Box::new(move |result| reply::data(answer, result)));
+        self.workers.run(move || ticket.done(fs.read(ino.0, offset, size)));
     }
 
     fn write(

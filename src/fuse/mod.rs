@@ -20,6 +20,7 @@ mod mountinfo;
 mod options;
 mod reply;
 mod unmount;
+mod waiting;
 mod workers;
 
 pub use check::clear_stale;

@@ -13,6 +13,7 @@ use super::invalidate::KernelCache;
 use super::linger::Linger;
 use super::options::MountOptions;
 use super::unmount::{Unmount, unmount};
+use super::waiting::Waiting;
 use super::workers::Workers;
 use super::{check, device, kernel, mountinfo};
 use crate::base::sync::{Condvar, Mutex};
@@ -47,7 +48,7 @@ pub fn mount(fs: Arc<dyn FileSystem>, dir: &Path, options: &MountOptions) -> Res
         fs,
         workers,
         lifetime: options.lifetime,
-        pooled_reads: options.pooled_reads,
+        waiting: options.pooled_reads.then(|| Waiting::start(options.read_deadline)).transpose()?,
         tell_closes: options.tell_closes,
         acl: options.acl,
         dirty: dirty.clone(),

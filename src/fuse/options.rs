@@ -30,6 +30,9 @@ pub struct MountOptions {
     pub workers: usize,
     /// Hand reads to the workers too, so that a slow one holds up nobody else.
     pub pooled_reads: bool,
+    /// A pooled read that waits longer than this is answered with an I/O error; and it ends at once when its
+    /// caller is signalled.
+    pub read_deadline: Duration,
     /// Have access lists (acl(5)) enforced. The filesystem must inherit default lists and keep list and mode
     /// in step. Off: asking for lists fails, so that none seem set which nobody enforces.
     pub acl: bool,
@@ -56,6 +59,7 @@ impl Default for MountOptions {
             clone_fd: false,
             workers: 8,
             pooled_reads: false,
+            read_deadline: Duration::from_secs(60),
             acl: false,
             tell_closes: true,
             lifetime: Duration::from_secs(3600),

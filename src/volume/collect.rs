@@ -10,6 +10,7 @@ use super::Volume;
 use super::content::{Source, decode};
 use super::inode::Inode;
 use super::namespace::Roots;
+use super::room::free_bytes;
 use super::row::decode_state;
 use crate::base::{Bid, Error, Kind, Result};
 use crate::cas::Blocks;
@@ -90,7 +91,11 @@ impl Volume {
             return Err(Error::new(Kind::Busy, "collect garbage", "a collection is running already"));
         };
         if !self.read_only {
-            self.settle_all()?;
+            match self.settle_all() {
+                // What waits for room stays in memory, and keeps the blocks under it.
+                Err(e) if e.kind() == Kind::Full => {}
+                other => other?,
+            }
             self.seal()?;
         }
         let (marking, roots, held) = {
@@ -203,14 +208,44 @@ impl Volume {
         })
     }
 
-    /// Collect if much of what is stored has become garbage.
+    /// Collect if much of what is stored has become garbage, or as much as the disk has left.
     pub(super) fn collect_if_due(&self) -> Result<()> {
         const LEAST: u64 = 256 << 20;
         let live = self.blocks.log().stat().live_bytes;
-        if self.garbage_bytes() > LEAST.max(live / 3) {
+        let garbage = self.garbage_bytes();
+        let short = || free_bytes(&self.dir).is_ok_and(|free| garbage > free);
+        if garbage > LEAST.max(live / 3) || garbage > worth_it(live) && short() {
             let done = self.collect(false, &mut |_, _, _| Ok(()))?;
             tracing::info!("collected {} blocks, {} bytes", done.freed_blocks, done.freed_bytes);
         }
         Ok(())
     }
+
+    /// The disk is full: free what is garbage, if that is worth the work. Whoever comes while another
+    /// collects waits for it. True: there may be room now.
+    pub(super) fn collect_for_room(&self) -> bool {
+        if self.garbage_bytes() < worth_it(self.blocks.log().stat().live_bytes) {
+            return false;
+        }
+        match self.collect(false, &mut |_, _, _| Ok(())) {
+            Ok(done) => {
+                tracing::info!("the disk is full: collected {} blocks, {} bytes", done.freed_blocks, done.freed_bytes);
+                done.freed_bytes > 0
+            }
+            Err(e) if e.kind() == Kind::Busy => {
+                drop(self.collecting.lock());
+                true
+            }
+            Err(e) => {
+                tracing::warn!("the disk is full and garbage cannot be freed: {}", e.chain());
+                false
+            }
+        }
+    }
+}
+
+/// Garbage worth a collection on a disk that is short of space, of `live` bytes stored.
+fn worth_it(live: u64) -> u64 {
+    const LEAST: u64 = 4 << 20;
+    LEAST.max(live / 256)
 }

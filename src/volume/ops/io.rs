@@ -23,7 +23,7 @@ impl Volume {
         if end > limits::MAX_FILE {
             return Err(Error::new(Kind::TooBig, "write", offset.to_string()));
         }
-        self.room.take(data.len() as u64, self.gauge.held(), &self.dir)?;
+        self.find_room(data.len() as u64)?;
         self.make_room()?;
         let now = self.clock.now();
         self.change(&inode, |file| {
@@ -33,6 +33,16 @@ impl Volume {
             Ok(())
         })?;
         u32::try_from(data.len()).map_err(|e| Error::new(Kind::TooBig, "write", "").with_source(e))
+    }
+
+    /// Room on the disk for `len` more bytes; where there is none, what is garbage is freed first.
+    fn find_room(&self, len: u64) -> Result<()> {
+        match self.room.take(len, self.gauge.held(), &self.dir) {
+            Err(e) if e.kind() == Kind::Full && self.collect_for_room() => {
+                self.room.take(len, self.gauge.held(), &self.dir)
+            }
+            other => other,
+        }
     }
 
     /// Truncate or extend.
