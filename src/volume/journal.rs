@@ -221,7 +221,9 @@ impl Volume {
         let ranges = if restate { std::slice::from_ref(&whole) } else { file.fresh.as_slice() };
         let mut list = Vec::new();
         for range in ranges {
-            for (at, len, segment) in file.pieces.segments(range.start..range.end.min(file.size)) {
+            // What changed behind the end, a hole punched there, is nothing to say.
+            let end = range.end.min(file.size);
+            for (at, len, segment) in file.pieces.segments(range.start.min(end)..end) {
                 if let Segment::Piece { piece, skip } = segment {
                     self.place(piece, (at, len, skip), &mut list)?;
                 }

@@ -462,3 +462,24 @@ fn a_flipped_bit_is_never_returned_and_fsck_names_the_file() {
 mod cluster;
 mod merging;
 mod simulation;
+
+#[test]
+fn a_hole_punched_behind_the_end_does_not_upset_the_next_fsync() {
+    let home = Home::new();
+    let v = home.open();
+    let ino = put(&v, ROOT_INO, "f", &noise(11, 16_000));
+    v.fsync(ino, false).unwrap();
+    v.write(ino, 5000, b"x").unwrap();
+    v.fsync(ino, false).unwrap();
+    let punch = FallocMode { keep_size: true, punch: true, ..FallocMode::default() };
+    v.fallocate(ino, 32_962, 1, punch).unwrap();
+    v.fsync(ino, false).unwrap();
+    let mut expected = noise(11, 16_000);
+    expected[5000] = b'x';
+    assert!(read_all(&v, ino) == expected);
+    v.close().unwrap();
+    drop(v);
+    let v = home.open();
+    let ino = v.lookup(ROOT_INO, b"f").unwrap().ino;
+    assert!(read_all(&v, ino) == expected);
+}
