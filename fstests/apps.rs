@@ -226,7 +226,8 @@ fn cargo_builds_tests_and_rebuilds_on_the_mount() {
     )
     .unwrap();
     let library = |n: u32| {
-        let modules: String = (0..8).map(|i| format!("pub mod m{i} {{ pub fn f() -> u32 {{ {i} }} }}\n")).collect();
+        let module = |i: u32| format!("pub mod m{i} {{ pub fn f() -> u32 {{ {i} }} }}\n");
+        let modules = (0..8).map(module).collect::<Vec<_>>().concat();
         format!(
             "{modules}pub fn sum() -> u32 {{ {n} + m3::f() }}\n#[test]\nfn adds() {{ assert_eq!(sum(), {n} + 3); }}\n"
         )

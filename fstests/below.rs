@@ -22,13 +22,11 @@ fn the_volume_does_what_the_model_does_through_remounts_and_crashes() {
         let seed = first.wrapping_add(number);
         let mut pair = Pair::new(seed);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pair.run(60)));
-        match result {
-            Ok(done) => operations += done,
-            Err(_) => panic!(
-                "{}\nsequence {number} parts: FSTESTS_SEED={seed} FSTESTS_SEQUENCES=1 repeats it",
-                pair.trace.join("\n")
-            ),
-        }
+        let Ok(done) = result else {
+            println!("{}", pair.trace.join("\n"));
+            panic!("sequence {number} parts: FSTESTS_SEED={seed} FSTESTS_SEQUENCES=1 repeats it");
+        };
+        operations += done;
     }
     println!("{sequences} sequences, {operations} operations, no divergence");
 }

@@ -229,7 +229,7 @@ fn waiting_bench(deadline: Duration) -> Option<Bench> {
     let bench = bench_with(&options)?;
     let node = NewNode { kind: FileKind::File, perm: 0o644, uid: 0, gid: 0, rdev: 0, target: None };
     let (made, fh) = bench.calls.create(ROOT_INO, b"elsewhere", &node).unwrap();
-    bench.calls.write(made.ino, 0, &[7; 100_000]).unwrap();
+    bench.calls.write(made.ino, 0, &vec![7; 100_000]).unwrap();
     bench.calls.release(fh).unwrap();
     Some(bench)
 }

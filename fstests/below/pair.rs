@@ -53,7 +53,7 @@ fn secrets(device: &DeviceRoot) -> VolumeSecrets {
         created: Time(0),
     };
     let (id, genesis) = genesis.sign(&admin).unwrap();
-    VolumeSecrets { id, epochs: vec![(0, EpochSecret::new([9; 32]))], incarnation: 1, genesis }
+    VolumeSecrets::founded(id, genesis, EpochSecret::new([9; 32]))
 }
 
 fn open(home: &tempfile::TempDir, device: &DeviceRoot, secrets: &VolumeSecrets) -> Arc<Volume> {

@@ -152,7 +152,7 @@ impl Pair {
         let mut change = SetAttr::default();
         match self.random.below(3) {
             0 if node.kind != FileKind::Symlink => {
-                change.perm = Some(u16::try_from(self.random.below(0o7777)).unwrap())
+                change.perm = Some(u16::try_from(self.random.below(0o7777)).unwrap());
             }
             1 => (change.uid, change.gid) = (Some(3), Some(4)),
             _ => change.kill_suidgid = true,

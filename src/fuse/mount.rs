@@ -38,6 +38,7 @@ pub struct Mounted {
 pub fn mount(fs: Arc<dyn FileSystem>, dir: &Path, options: &MountOptions) -> Result<Mounted> {
     let point = check::ready(dir, options)?;
     let workers = Workers::start(options.workers)?;
+    let waiting = options.pooled_reads.then(|| Waiting::start(options.read_deadline)).transpose()?;
     let ended = Arc::new(Ended::default());
     let dirty = Arc::new(Dirty::default());
     let watched = Watched::new(&point);
@@ -48,7 +49,7 @@ pub fn mount(fs: Arc<dyn FileSystem>, dir: &Path, options: &MountOptions) -> Res
         fs,
         workers,
         lifetime: options.lifetime,
-        waiting: options.pooled_reads.then(|| Waiting::start(options.read_deadline)).transpose()?,
+        waiting,
         tell_closes: options.tell_closes,
         acl: options.acl,
         dirty: dirty.clone(),
