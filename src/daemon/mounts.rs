@@ -76,6 +76,8 @@ impl Mounts {
             acl: true,
             // A full disk is told of by the write itself, other late failures by fsync (docs/semantics.md).
             tell_closes: false,
+            // A read that waits for another device must hold up nobody else, and end with its caller.
+            pooled_reads: volume.volume().is_shared(),
             ..fuse::MountOptions::default()
         };
         let mounted = Arc::new(fuse::mount(volume.files(), &options.dir, &how).map_err(|e| explain(&options.dir, e))?);

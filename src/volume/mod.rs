@@ -140,9 +140,14 @@ impl Volume {
         &self.blocks
     }
 
+    /// Whether another device has, or ever had, this volume: then content may be elsewhere.
+    pub fn is_shared(&self) -> bool {
+        self.ns.lock().shared
+    }
+
     /// Whether what is not here may be with others.
     fn is_lazy(&self) -> bool {
-        self.lazy && self.ns.lock().shared
+        self.lazy && self.is_shared()
     }
 
     fn check_writable(&self) -> Result<()> {
