@@ -150,7 +150,7 @@ impl Volume {
         if since.void || inner.hidden {
             return Ok(false);
         }
-        let done = since.is_nothing(plan.size);
+        let done = since.is_nothing(plan.size, file.size);
         let mtime = if done { file.touched.map_or(plan.mtime, |(mtime, _)| mtime) } else { plan.mtime };
         let (dot, stamp) = ns.tick(&*self.clock);
         self.note_replaced(&inner.state);

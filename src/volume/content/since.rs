@@ -47,9 +47,10 @@ impl Since {
         self.void = self.ranges.len() > MAX_RANGES;
     }
 
-    /// Whether nothing changed at all.
-    pub fn is_nothing(&self, size: u64) -> bool {
-        self.ranges.is_empty() && !self.void && self.low == size
+    /// Whether nothing changed at all: a plan of `planned` bytes for a file that has `size` now. A size can grow
+    /// without a byte being written.
+    pub fn is_nothing(&self, planned: u64, size: u64) -> bool {
+        self.ranges.is_empty() && !self.void && self.low == planned && size == planned
     }
 
     /// The changed ranges in order.
@@ -78,6 +79,14 @@ mod tests {
                 prop_assert_eq!(listed.iter().any(|r| r.contains(&(n as u64))), *changed);
             }
         }
+    }
+
+    #[test]
+    fn a_size_that_grew_without_a_byte_written_is_a_change() {
+        let mut since = Since::new(1, 10);
+        since.changed(20..20);
+        assert!(since.is_nothing(10, 10));
+        assert!(!since.is_nothing(10, 20));
     }
 
     #[test]
