@@ -212,10 +212,9 @@ fn bring(volume: &Volume, net: Option<&Net>, batch: &mut Vec<(Wanted, u64)>, sta
     };
     let wanted: Vec<Wanted> = batch.iter().map(|(wanted, _)| *wanted).collect();
     let mut fetching = net.fetch(volume.id(), &wanted, Class::Pin, Duration::from_secs(60));
-    let log = volume.blocks().log();
     while let Some((index, block)) = fetching.next_blocking() {
         let (Ok(bytes), Some((wanted, len))) = (block, batch.get(index)) else { continue };
-        log.put(&wanted.bid, &bytes)?;
+        volume.blocks().accept(&wanted.bid, &bytes)?;
         state.missing = state.missing.saturating_sub(*len);
     }
     batch.clear();

@@ -133,12 +133,12 @@ fn bring(replica: &Replica, net: &Net, author: &[u8; 32], from: &Peer, offer: &O
 fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<u8>>) {
     let question = Walk::Diff { root: tree.to_vec(), old };
     let walking = net.walk(from, replica.known.id, question, Class::Metadata, PATIENCE);
-    let log = replica.volume.blocks().log();
+    let blocks = replica.volume.blocks();
     let brought = walking.and_then(|mut walking| {
         let mut count = 0_u64;
         while let Some(block) = walking.next_blocking() {
             let (bid, bytes) = block?;
-            log.put(&bid, &bytes)?;
+            blocks.accept(&bid, &bytes)?;
             count += 1;
             if replica.is_closed() {
                 break;
