@@ -186,15 +186,15 @@ impl Volume {
         }
     }
 
-    /// Everything journaled of files that are not settled, for a checkpoint that ends the journal before it.
+    /// Everything journaled of files that are not settled, for a checkpoint that ends the journal before it. What
+    /// the journal itself still has to say stays as it is: the checkpoint may never come to be.
     pub(super) fn carried(&self) -> Result<Vec<Pieces>> {
         let files: Vec<_> = self.unsettled.lock().values().cloned().collect();
         let mut carried = Vec::new();
         for inode in files {
-            let mut inner = inode.inner.lock();
-            if let Some(file) = inner.file.as_mut().filter(|f| f.journaled) {
-                file.restate_all();
-                carried.push(self.pieces_of(inode.id, file)?);
+            let inner = inode.inner.lock();
+            if let Some(file) = inner.file.as_ref().filter(|f| f.journaled) {
+                carried.push(self.describe(inode.id, file, true)?);
             }
         }
         Ok(carried)
@@ -212,11 +212,18 @@ fn encode(batch: &Batch) -> Result<Vec<u8>> {
 }
 
 impl Volume {
-    /// What must be said about the unsettled content of a file; afterwards nothing of it is fresh. Bytes that
-    /// were written since they were last spilled are stored here and now: leaving them out could uncover
-    /// older bytes below ones that were already acknowledged.
+    /// What the next journal entry must say about the unsettled content of a file; afterwards nothing of it is fresh.
     fn pieces_of(&self, id: NodeId, file: &mut File) -> Result<Pieces> {
-        let restate = file.restate || !file.journaled;
+        let pieces = self.describe(id, file, file.restate || !file.journaled)?;
+        file.fresh.clear();
+        file.restate = false;
+        Ok(pieces)
+    }
+
+    /// The unsettled content of a file: all of it (`restate`), or what is fresh. Bytes that were written since they
+    /// were last spilled are stored here and now: leaving them out could uncover older bytes below ones that were
+    /// already acknowledged.
+    fn describe(&self, id: NodeId, file: &File, restate: bool) -> Result<Pieces> {
         let whole = 0..file.size;
         let ranges = if restate { std::slice::from_ref(&whole) } else { file.fresh.as_slice() };
         let mut list = Vec::new();
@@ -229,8 +236,6 @@ impl Volume {
                 }
             }
         }
-        file.fresh.clear();
-        file.restate = false;
         let mtime = file.touched.map_or(Time(0), |(mtime, _)| mtime);
         let over = if file.detached { Some(file.base_of()?) } else { None };
         Ok(Pieces { id, restate, base_end: file.pieces.base_end(), size: file.size, mtime, list, over })

@@ -140,7 +140,7 @@ impl Volume {
         }
     }
 
-    fn snapshot(&self) -> Result<Snapshot> {
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
         let _turn = self.journal.lock();
         let mut ns = self.ns.lock();
         let carried = self.carried()?;

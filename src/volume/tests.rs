@@ -163,6 +163,23 @@ fn what_was_synced_survives_without_a_close() {
 }
 
 #[test]
+fn what_is_synced_while_a_seal_is_under_way_survives_though_the_seal_never_ends() {
+    let home = Home::new();
+    let v = home.open();
+    let (attr, _fh) = v.create(ROOT_INO, b"f", &file()).unwrap();
+    v.write(attr.ino, 0, &noise(2, 900_000)).unwrap();
+    v.fsync(attr.ino, false).unwrap();
+    v.write(attr.ino, 10_000, b"written before the seal").unwrap();
+    let under_way = v.snapshot().unwrap();
+    v.write(attr.ino, 500_000, b"written during the seal").unwrap();
+    v.fsync(attr.ino, false).unwrap();
+    let expected = read_all(&v, attr.ino);
+    drop((under_way, v)); // no checkpoint, no close: as after a kill
+    let v = home.open();
+    assert!(read_all(&v, v.lookup(ROOT_INO, b"f").unwrap().ino) == expected);
+}
+
+#[test]
 fn a_replacing_rename_never_leaves_an_empty_file() {
     let home = Home::new();
     let v = home.open();
