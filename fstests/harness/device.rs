@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::lan::Lan;
-use super::mount::{PATIENCE, detach, is_mounted};
+use super::mount::{PATIENCE, answers, detach};
 use super::program::Said;
 use super::scratch::Scratch;
 use super::{binary, sys};
@@ -96,7 +96,7 @@ impl Device {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("{}: {status}\n{}", self.name, self.said());
             }
-            is_mounted(&self.dir())
+            answers(&self.dir())
         });
         self.child = Some(child);
         until("an answer", || self.run(&["status", "--json"]).code == 0);

@@ -81,7 +81,7 @@ impl Mount {
             if let Some(status) = child.try_wait().unwrap() {
                 return Err(format!("{status}\n{}", self.said()));
             }
-            if is_mounted(&self.dir) && answers(&self.dir) {
+            if answers(&self.dir) {
                 self.child = Some(child);
                 return Ok(());
             }
@@ -201,7 +201,11 @@ pub fn detach(dir: &Path) {
     }
 }
 
-/// A dead mount says ENOTCONN; statfs is never answered from the kernel's cache.
-fn answers(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok()
+/// What statfs calls a FUSE filesystem.
+const FUSE: u64 = 0x6573_5546;
+
+/// One question that only the new mount answers right: a dead one says ENOTCONN (statfs is never answered from the
+/// kernel's cache), and the bare directory, between the two, is no FUSE filesystem.
+pub fn answers(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| kind == FUSE))
 }
