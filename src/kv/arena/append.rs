@@ -270,7 +270,7 @@ impl Log {
             }
             other => other,
         }
-        .map(|file| Arc::new(Staged::new(file)) as Arc<dyn DiskFile>)
+        .map(|file| Arc::new(Staged::new(file, self.disk.couriers())) as Arc<dyn DiskFile>)
         .io("create arena", || name.clone())
     }
 

@@ -7,6 +7,8 @@ use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::couriers::Couriers;
+
 /// Read-only bytes of a whole file, mapped or copied.
 pub type Mapping = Box<dyn Deref<Target = [u8]> + Send + Sync>;
 
@@ -28,6 +30,10 @@ pub trait Disk: Send + Sync {
     fn list(&self) -> io::Result<Vec<String>>;
     /// The whole content of a file, read-only. The file must not be changed while mapped.
     fn map(&self, name: &str) -> io::Result<Mapping>;
+    /// Who writes large pieces of its files while others go on; nobody: whoever has them to write.
+    fn couriers(&self) -> Option<Arc<Couriers>> {
+        None
+    }
 }
 
 /// One open file. All methods may be called from many threads at once.

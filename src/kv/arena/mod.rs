@@ -11,6 +11,7 @@ mod arena_file;
 mod bench;
 mod commit;
 mod compact;
+mod couriers;
 mod delete;
 mod disk;
 #[cfg(test)]

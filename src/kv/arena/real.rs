@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
+use super::couriers::Couriers;
 use super::disk::{Disk, DiskFile, Mapping};
 use crate::base::{Context, Error, Kind, Result};
 
@@ -33,7 +34,15 @@ thread_local! {
 pub struct RealDisk {
     dir: PathBuf,
     handle: File,
+    couriers: Arc<Couriers>,
     _lock: File,
+}
+
+impl Drop for RealDisk {
+    /// Nothing is written any more once the lock is gone.
+    fn drop(&mut self) {
+        self.couriers.finish();
+    }
 }
 
 impl RealDisk {
@@ -53,7 +62,7 @@ impl RealDisk {
             .io("open lock", subject)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| Error::new(Kind::Busy, "lock directory", subject()).with_source(io::Error::from(e)))?;
-        Ok(Self { dir: dir.to_owned(), handle, _lock: lock })
+        Ok(Self { dir: dir.to_owned(), handle, couriers: Arc::default(), _lock: lock })
     }
 
     /// The directory.
@@ -114,6 +123,10 @@ impl Disk for RealDisk {
         // another name, renamed into place and never changed or truncated afterwards.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Ok(Box::new(map))
+    }
+
+    fn couriers(&self) -> Option<Arc<Couriers>> {
+        Some(self.couriers.clone())
     }
 }
 

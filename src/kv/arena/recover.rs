@@ -128,7 +128,7 @@ impl Found {
         let mut found = Self { arenas: BTreeMap::new(), damaged: Vec::new() };
         for (number, name) in numbers {
             let file = disk.open(&name).io("open arena", || name.clone())?;
-            let file: Arc<dyn DiskFile> = Arc::new(Staged::new(file));
+            let file: Arc<dyn DiskFile> = Arc::new(Staged::new(file, disk.couriers()));
             let mut page = vec![0; usize::try_from(FIRST).unwrap_or(4096)];
             let n = file.read_at(&mut page, 0).io("read arena header", || name.clone())?;
             page.truncate(n);
