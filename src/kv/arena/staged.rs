@@ -174,6 +174,11 @@ impl DiskFile for Staged {
         Ok(n + self.read_at(body, offset + n as u64)?)
     }
 
+    fn read_once(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let written = offset.saturating_add(out.len() as u64) <= self.start.load(Ordering::Acquire);
+        if written { self.file.read_once(out, offset) } else { self.read_at(out, offset) }
+    }
+
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let len: usize = parts.iter().map(|p| p.len()).sum();
         let mut window = self.window.lock();
