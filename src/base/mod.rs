@@ -4,6 +4,7 @@
 //! randomness, and must never know what a block, a tree or a mount is.
 
 mod error;
+mod groups;
 mod hash;
 mod ids;
 pub mod limits;
@@ -12,6 +13,7 @@ pub mod port;
 pub mod sync;
 
 pub use error::{Context, Error, Kind, Result};
+pub use groups::{GROUP, group_value, root_of_groups};
 pub use hash::{Derive, Digest, derive_key, hash, keyed_hash, keyed_xof};
 pub use ids::{Bid, DeviceId, NodeId, VolumeId, WriterIndex};
 pub use name::{Name, SymlinkTarget};

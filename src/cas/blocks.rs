@@ -5,6 +5,7 @@
 //! cache or the dedup index stand in for the log.
 
 mod fetch;
+mod part;
 mod settings;
 mod sweep;
 
@@ -51,6 +52,7 @@ pub struct Blocks {
     nodes: NodeCache,
     fetch: Option<Arc<dyn Fetch>>,
     flights: fetch::Flights,
+    lately: part::Lately,
     entropy: Arc<dyn Entropy>,
     /// Ids whose stored bytes did not verify; a fresh copy replaces them.
     damaged: Mutex<BTreeSet<Bid>>,
@@ -83,6 +85,7 @@ impl Blocks {
             options,
             fetch: None,
             flights: fetch::Flights::default(),
+            lately: part::Lately::default(),
             entropy: Arc::new(System),
             damaged: Mutex::default(),
             any_damaged: AtomicBool::new(false),
@@ -269,9 +272,12 @@ impl Blocks {
         let len = u32::try_from(len).map_err(|_| Error::new(Kind::TooBig, "store block", ""))?;
         SEALED.with_borrow_mut(|sealed| {
             sealed.clear();
-            let r = self.sealer.seal(t, level, codec, body, len, self.salt(t), sealed)?;
+            let (r, aside) = match (t, level) {
+                (BlockType::Data, 0) => self.sealer.seal_data(codec, body, len, self.salt(t), sealed)?,
+                _ => (self.sealer.seal(t, level, codec, body, len, self.salt(t), sealed)?, Vec::new()),
+            };
             self.counters.sealed_bytes.fetch_add(sealed.len() as u64, Ordering::Relaxed);
-            self.store(&r.bid, sealed)?;
+            self.store(&r.bid, sealed, &aside)?;
             if sealed.capacity() > KEEP {
                 *sealed = Vec::new();
             }
@@ -290,13 +296,13 @@ impl Blocks {
     }
 
     /// Append to the log, replacing a copy that is known to be damaged.
-    fn store(&self, bid: &Bid, sealed: &[u8]) -> Result<()> {
+    fn store(&self, bid: &Bid, sealed: &[u8], aside: &[u8]) -> Result<()> {
         if self.is_damaged(bid) {
             self.log.repair(bid, sealed)?;
             self.damaged.lock().remove(bid);
             return Ok(());
         }
-        self.log.put(bid, sealed).map(drop)
+        self.log.put_with(bid, sealed, aside).map(drop)
     }
 
     /// The local log could not give the block, because of `why`: note damage, then ask the port. A
@@ -316,7 +322,7 @@ impl Blocks {
         if !Sealer::verify_bid(&r.bid, &sealed) {
             return Err(Error::new(Kind::Corrupt, "fetch block", r.bid.to_string()));
         }
-        if let Err(e) = self.store(&r.bid, &sealed) {
+        if let Err(e) = self.store(&r.bid, &sealed, &[]) {
             tracing::warn!(block = %r.bid, error = %e.chain(), "a fetched block could not be kept");
         }
         let opened = self.sealer.open(t, level, r, &mut sealed)?;

@@ -86,6 +86,11 @@ impl<V: Weigh + Clone> Cache<V> {
         self.0.get_or_insert_with(&key, make)
     }
 
+    /// The cached value, if it is there.
+    pub(super) fn peek(&self, key: &Key) -> Option<V> {
+        self.0.get(key)
+    }
+
     pub(super) fn clear(&self) {
         self.0.clear();
     }

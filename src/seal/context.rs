@@ -5,6 +5,7 @@
 pub const BLOCK_PID: &str = "lovage 2026 v1 block pid";
 pub const BLOCK_SIV: &str = "lovage 2026 v1 block siv";
 pub const BLOCK_KEY: &str = "lovage 2026 v1 block key and nonce";
+pub const PARTS: &str = "lovage 2026 v1 block parts";
 pub const HEAD: &str = "lovage 2026 v1 head";
 pub const CUT: &str = "lovage 2026 v1 chunker cut";
 pub const PACK: &str = "lovage 2026 v1 pack order";
@@ -28,6 +29,7 @@ pub const ALL: &[&str] = &[
     BLOCK_PID,
     BLOCK_SIV,
     BLOCK_KEY,
+    PARTS,
     HEAD,
     CUT,
     PACK,

@@ -18,6 +18,11 @@ pub const SALT: usize = 16;
 /// Longest sealed block without its tag.
 const MAX_FRAME: usize = limits::MAX_BLOCK - super::aead::TAG;
 
+/// Where the body of a frame begins.
+pub fn body_start(salted: bool) -> usize {
+    HEADER + if salted { SALT } else { 0 }
+}
+
 /// What the header of a frame says, checked against the frame's size.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {

@@ -16,7 +16,7 @@ use super::secret::{EpochSecret, Secret};
 use super::{aead, context, frame};
 use crate::base::{Bid, Derive, Error, Kind, Result, VolumeId};
 
-const MAGIC: &[u8; 4] = b"blk1";
+pub(super) const MAGIC: &[u8; 4] = b"blk1";
 
 /// The keys of a volume, every epoch of it. The newest epoch seals, any opens. Cheap to clone.
 #[derive(Clone)]
@@ -31,10 +31,11 @@ struct Inner {
 }
 
 #[derive(Clone)]
-struct Keys {
+pub(super) struct Keys {
     epoch: u32,
     pid: Secret,
     siv: Secret,
+    pub(super) parts: Secret,
     head: Secret,
     cut: Secret,
     pack: Secret,
@@ -58,6 +59,7 @@ impl Keys {
             epoch,
             pid: key(context::BLOCK_PID),
             siv: key(context::BLOCK_SIV),
+            parts: key(context::PARTS),
             head: key(context::HEAD),
             cut: key(context::CUT),
             pack: key(context::PACK),
@@ -117,6 +119,24 @@ impl Sealer {
         salt: Option<[u8; frame::SALT]>,
         out: &mut Vec<u8>,
     ) -> Result<Ref> {
+        let start = out.len();
+        let siv = self.encrypt(t, level, codec, body, plain_len, salt, out)?;
+        let bid = bid_of(out.get(start..).unwrap_or_default());
+        Ok(Ref { bid, siv, epoch: self.epoch(), len: plain_len })
+    }
+
+    /// All of [`Self::seal`] but the id; returns the siv.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn encrypt(
+        &self,
+        t: BlockType,
+        level: u8,
+        codec: Codec,
+        body: &[u8],
+        plain_len: u32,
+        salt: Option<[u8; frame::SALT]>,
+        out: &mut Vec<u8>,
+    ) -> Result<[u8; 32]> {
         let keys = &self.0.newest;
         let start = out.len();
         frame::append(codec, body, plain_len, salt, out)?;
@@ -125,8 +145,7 @@ impl Sealer {
         let (key, nonce) = key_and_nonce(&siv);
         let tag = aead::encrypt(&key, nonce, &self.associated(keys.epoch, t, level), text)?;
         out.extend_from_slice(&tag);
-        let bid = bid_of(out.get(start..).unwrap_or_default());
-        Ok(Ref { bid, siv, epoch: keys.epoch, len: plain_len })
+        Ok(siv)
     }
 
     /// Verify `sealed` against `r` and decrypt it in place: bid, AEAD, siv (constant time), lengths, padding.
@@ -163,6 +182,11 @@ impl Sealer {
         if !Self::verify_bid(&r.bid, sealed) {
             return Err(corrupt(r, "the id does not match"));
         }
+        Self::decrypt_known(r, sealed)
+    }
+
+    /// Decrypt sealed bytes whose id was checked.
+    pub(super) fn decrypt_known(r: &Ref, sealed: &mut Vec<u8>) -> Result<Opened> {
         let (text, _) = sealed.split_last_chunk_mut::<{ aead::TAG }>().ok_or_else(|| corrupt(r, "too short"))?;
         let (key, nonce) = key_and_nonce(&r.siv);
         aead::decrypt_known(&key, nonce, text)?;
@@ -198,7 +222,7 @@ impl Sealer {
         self.keys(epoch).map(|k| &k.head)
     }
 
-    fn keys(&self, epoch: u32) -> Result<&Keys> {
+    pub(super) fn keys(&self, epoch: u32) -> Result<&Keys> {
         if epoch == self.0.newest.epoch {
             return Ok(&self.0.newest);
         }
@@ -235,12 +259,12 @@ impl fmt::Debug for Sealer {
     }
 }
 
-fn bid_of(sealed: &[u8]) -> Bid {
+pub(super) fn bid_of(sealed: &[u8]) -> Bid {
     Bid(hash_behind(MAGIC, sealed))
 }
 
 /// Key and nonce of a block: 44 bytes derived from its siv.
-fn key_and_nonce(siv: &[u8; 32]) -> (Zeroizing<[u8; 32]>, [u8; 12]) {
+pub(super) fn key_and_nonce(siv: &[u8; 32]) -> (Zeroizing<[u8; 32]>, [u8; 12]) {
     let mut stream = Zeroizing::new([0; 44]);
     Derive::fill(context::BLOCK_KEY, siv, stream.as_mut_slice());
     let (mut key, mut nonce) = (Zeroizing::new([0; 32]), [0; 12]);
@@ -250,7 +274,7 @@ fn key_and_nonce(siv: &[u8; 32]) -> (Zeroizing<[u8; 32]>, [u8; 12]) {
     (key, nonce)
 }
 
-fn corrupt(r: &Ref, what: &'static str) -> Error {
+pub(super) fn corrupt(r: &Ref, what: &'static str) -> Error {
     Error::new(Kind::Corrupt, "open block", format!("{}: {what}", r.bid))
 }
 

@@ -69,7 +69,7 @@ impl Blocks {
         turn.note(bid);
         let new = !self.log.contains(bid);
         if new || self.is_damaged(bid) {
-            self.store(bid, sealed)?;
+            self.store(bid, sealed, &[])?;
         }
         Ok(new)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Content, Extent, Node, load};
 use crate::base::{Error, Kind, Result};
 use crate::cas::Blocks;
-use crate::seal::{BlockType, Ref};
+use crate::seal::Ref;
 
 /// An extent and the offset in the file at which it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +150,7 @@ pub fn read_at(blocks: &Blocks, content: &Content, size: u64, offset: u64, buffe
         let target = buffer.get_mut(from..to).ok_or_else(|| Error::new(Kind::Other, "read content", ""))?;
         match span.extent {
             Extent::Hole(_) => target.fill(0),
-            Extent::Data(r) => copy(target, blocks.get(BlockType::Data, 0, &r)?.get(skip..).unwrap_or_default()),
+            Extent::Data(r) => blocks.read(&r, skip, target)?,
         }
     }
     Ok(len)

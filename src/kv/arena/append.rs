@@ -37,17 +37,19 @@ pub struct Entry<'a> {
     pub again: bool,
     /// What a checkpoint covers; goes in front of the payload.
     pub covers: Option<Lsn>,
+    /// Kept beside a block, not in the log.
+    pub aside: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
     /// A block.
     pub fn block(id: Bid, parts: &'a [&'a [u8]]) -> Self {
-        Self { kind: Type::Block, id, parts, again: false, covers: None }
+        Self { kind: Type::Block, id, parts, again: false, covers: None, aside: &[] }
     }
 
     /// A record without an id.
     pub fn other(kind: Type, parts: &'a [&'a [u8]]) -> Self {
-        Self { kind, id: Bid([0; 32]), parts, again: false, covers: None }
+        Self { kind, id: Bid([0; 32]), parts, again: false, covers: None, aside: &[] }
     }
 }
 
@@ -151,7 +153,9 @@ impl Log {
             durable: u32::try_from(durable_units).unwrap_or(0),
         };
         let Some(covers) = entry.covers else {
-            return self.write(&mut appender, &arena, &header, entry.parts, durable);
+            let lsn = self.write(&mut appender, &arena, &header, entry.parts, durable)?;
+            arena.keep_aside(Place::new(arena.end() - header.size(), &header), entry.aside);
+            return Ok(lsn);
         };
         let covers = appender.translate(covers).0.to_le_bytes();
         let parts = [&[&covers[..]], entry.parts].concat();
@@ -304,8 +308,9 @@ impl Log {
         let (moved, end) = rewrite(&old, &shift, &*file, header.salt)?;
         file.sync_data().io("sync rewritten records", || arena_name(header.number))?;
         let arena = self.finish_arena(header, file, end)?;
-        for (id, _, place) in &moved {
+        for (id, before, place) in &moved {
             arena.add(id, *place);
+            arena.keep_aside(*place, &old.aside(&*self.disk, *before).unwrap_or_default());
         }
         for (id, place, _) in &moved {
             old.forget(id, *place);

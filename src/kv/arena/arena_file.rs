@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Lsn;
+use super::aside::Asides;
 use super::disk::Disk;
 use super::disk::DiskFile;
 use super::header::{ArenaHeader, arena_name};
@@ -26,6 +27,7 @@ pub struct Arena {
     /// The file.
     pub file: Arc<dyn DiskFile>,
     index: RwLock<Index>,
+    asides: Asides,
     end: AtomicU64,
     /// Held across `fdatasync`; true once a write or sync failed.
     poisoned: Mutex<bool>,
@@ -77,6 +79,7 @@ impl Arena {
             header,
             file,
             index: RwLock::new(Index::Open { table: Table::default(), live_bytes: 0 }),
+            asides: Asides::default(),
             end: AtomicU64::new(end),
             poisoned: Mutex::new(false),
         }
@@ -192,7 +195,25 @@ impl Arena {
         if let Some(sealed) = Sealed::open(disk, &self.header) {
             *self.index.write() = Index::Sealed(sealed);
         }
+        self.settle_asides(disk);
         Ok(())
+    }
+
+    /// Write the asides the disk does not have yet.
+    pub fn settle_asides(&self, disk: &dyn Disk) {
+        if self.asides.is_outdated() {
+            self.asides.write(disk, &self.header, self.places().into_iter().map(|p| p.offset));
+        }
+    }
+
+    /// Keep `bytes` beside the block at `place`.
+    pub fn keep_aside(&self, place: Place, bytes: &[u8]) {
+        self.asides.keep(place.offset, bytes);
+    }
+
+    /// What is kept beside the block at `place`, unverified.
+    pub fn aside(&self, disk: &dyn Disk, place: Place) -> Option<Vec<u8>> {
+        self.asides.get(disk, &self.header, place.offset)
     }
 
     /// Write the index file but keep the one in memory.
@@ -249,7 +270,8 @@ impl Arena {
         Ok(Header::decode(&bytes, self.header.salt, offset))
     }
 
-    fn candidates(&self, hash: u64) -> impl Iterator<Item = Place> + use<> {
+    /// Where a block with this hash may stand.
+    pub fn candidates(&self, hash: u64) -> impl Iterator<Item = Place> + use<> {
         self.index.read().find(hash).each()
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::append::{Entry, Space};
 use super::arena_file::Arena;
+use super::aside::aside_name;
 use super::delete::{Tombstone, tombstones};
 use super::header::FIRST;
 use super::index::index_name;
@@ -56,7 +57,8 @@ impl Log {
                 done.damaged += 1;
                 return Ok(());
             };
-            self.append(&Entry { again: true, ..Entry::block(id, &[&payload]) }, Space::Ordinary)?;
+            let aside = arena.aside(&*self.disk, place).unwrap_or_default();
+            self.append(&Entry { again: true, aside: &aside, ..Entry::block(id, &[&payload]) }, Space::Ordinary)?;
             moved += u64::from(place.size);
         }
         self.carry_tombstones(arena)?;
@@ -100,6 +102,7 @@ impl Log {
         self.disk.remove(&arena.name()).io("remove arena", || arena.name())?;
         Arc::<Arenas>::make_mut(&mut self.arenas.write()).remove(&number);
         let _ = self.disk.remove(&index_name(number));
+        let _ = self.disk.remove(&aside_name(number));
         self.disk.sync_dir().io("sync directory", || arena.name())
     }
 }

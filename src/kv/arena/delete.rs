@@ -4,6 +4,7 @@
 //! record headers in place (scans walk over them).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::append::{Entry, Space};
 use super::arena_file::Arena;
@@ -114,10 +115,13 @@ impl Log {
         let _upkeep = self.upkeep.lock();
         let active = self.append.lock().active.as_ref().map(|a| a.header.number);
         let mut written = false;
+        self.late.store(0, Ordering::Relaxed);
         for (number, arena) in self.snapshot().iter() {
             if Some(*number) != active && arena.needs_index() {
                 arena.seal(&*self.disk)?;
                 written = true;
+            } else if Some(*number) != active {
+                arena.settle_asides(&*self.disk);
             }
         }
         if written {

@@ -51,6 +51,10 @@ pub trait DiskFile: Send + Sync {
         let n = self.read_at(head, offset)?;
         Ok(n + self.read_at(body, offset + n as u64)?)
     }
+    /// As [`DiskFile::read_at`], for bytes that will hardly be read again: may go past the page cache.
+    fn read_once(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(out, offset)
+    }
     /// Write all `parts` one after another at `offset`, extending the file where needed.
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
     /// Write whole pages from page-aligned memory at a page boundary; may go past the page cache.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Lsn;
 use super::append::{Appender, Entry, Space};
@@ -72,6 +72,8 @@ pub struct Log {
     pub(super) doubt: Mutex<Doubt>,
     /// Held by delete, compact, scrub and the writing of index files.
     pub(super) upkeep: Mutex<()>,
+    /// Bytes of asides that came after their blocks since the last checkpoint.
+    pub(super) late: AtomicUsize,
 }
 
 impl fmt::Debug for Log {
@@ -108,21 +110,22 @@ impl Log {
     /// One write system call and no copy of the payload. Errors: [`Kind::TooBig`], [`Kind::Full`],
     /// [`Kind::Io`]; after an error the block is not stored.
     pub fn put(&self, id: &Bid, payload: &[u8]) -> Result<Lsn> {
-        self.put_in(id, payload, Space::Ordinary)
+        self.put_with(id, payload, &[])
     }
 
     /// As [`Log::put`], for what must still be written on a full disk so that deleting can work:
     /// may use the reserve.
     pub fn put_reserved(&self, id: &Bid, payload: &[u8]) -> Result<Lsn> {
-        self.put_in(id, payload, Space::Reserve)
+        self.put_entry(&Entry::block(*id, &[payload]), Space::Reserve)
     }
 
-    fn put_in(&self, id: &Bid, payload: &[u8], space: Space) -> Result<Lsn> {
+    pub(super) fn put_entry(&self, entry: &Entry<'_>, space: Space) -> Result<Lsn> {
+        let (id, payload) = (&entry.id, *entry.parts.first().unwrap_or(&&[][..]));
         if payload.len() > limits::MAX_BLOCK {
             return Err(Error::new(Kind::TooBig, "store block", id.to_string()));
         }
         match self.find(id).unwrap_or(None) {
-            None => self.append(&Entry::block(*id, &[payload]), space),
+            None => self.append(entry, space),
             Some((arena, place)) if self.is_trusted(&arena, place) => Ok(arena.lsn(place.end())),
             Some((arena, place)) => self.check_or_heal(id, payload, &arena, place, space),
         }
@@ -175,6 +178,7 @@ impl Log {
         self.settle_indexes()?;
         if let Some(last) = self.snapshot().values().next_back() {
             last.write_index(&*self.disk)?;
+            last.settle_asides(&*self.disk);
             self.disk.sync_dir().io("sync directory", String::new)?;
         }
         self.locator.lock().store(|hint| hint.clean_end = end)

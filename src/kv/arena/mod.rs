@@ -7,6 +7,7 @@
 
 mod append;
 mod arena_file;
+mod aside;
 #[cfg(test)]
 mod bench;
 mod commit;
@@ -24,6 +25,7 @@ mod heal;
 mod index;
 mod locator;
 mod log;
+mod part;
 mod real;
 mod record;
 mod recover;
@@ -41,6 +43,7 @@ mod tests;
 pub use compact::Compacted;
 pub use disk::{Disk, DiskFile, Mapping};
 pub use log::{Log, Options, Stat};
+pub use part::Parted;
 pub use real::RealDisk;
 pub use recover::{Damage, Finding, Recovery};
 pub use scrub::Scrubbed;

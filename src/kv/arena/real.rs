@@ -200,6 +200,13 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn read_once(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self.read_past_cache(&mut [], out, offset) {
+            Some(n) => Ok(n),
+            None => self.read_at(out, offset),
+        }
+    }
+
     fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|p| IoSlice::new(p)).collect();
         let mut rest = &mut slices[..];

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::Lsn;
 use super::append::Appender;
@@ -105,6 +105,7 @@ impl Log {
             journal_bytes: AtomicU64::new(journal_bytes),
             doubt: Mutex::new(Doubt::before(suspect_before)),
             upkeep: Mutex::new(()),
+            late: AtomicUsize::new(0),
         };
         // Rebuilds what is missing; if that fails now, the next checkpoint tries again.
         let _ = log.settle_indexes();

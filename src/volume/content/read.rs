@@ -2,7 +2,7 @@
 
 use crate::base::{Error, Kind, Result};
 use crate::cas::manifest::{self, Content};
-use crate::seal::{BlockType, Ref};
+use crate::seal::Ref;
 use crate::volume::Volume;
 use crate::volume::content::{Segment, Source, decode};
 use crate::volume::inode::{Inner, Inode};
@@ -33,9 +33,8 @@ impl Volume {
                     manifest::read_at(&self.blocks, &base, base_size, offset, slot)?;
                 }
                 Later::Block { at, len, block, skip } => {
-                    let plain = self.blocks.get(BlockType::Data, 0, &block)?;
-                    let from = skip as usize;
-                    copy(out.get_mut(at..at + len), plain.get(from..from + len))?;
+                    let slot = out.get_mut(at..at + len).unwrap_or_default();
+                    self.blocks.read(&block, skip as usize, slot)?;
                 }
             }
         }

@@ -202,6 +202,11 @@ impl DiskFile for Staged {
         Ok(n + self.read_at(body, offset + n as u64)?)
     }
 
+    fn read_once(&self, out: &mut [u8], offset: u64) -> io::Result<usize> {
+        let written = offset.saturating_add(out.len() as u64) <= self.core.start.load(Ordering::Acquire);
+        if written { self.core.file.read_once(out, offset) } else { self.read_at(out, offset) }
+    }
+
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(parts.iter().map(|p| p.len() as u64).sum());
         let mut state = self.core.state.lock();
