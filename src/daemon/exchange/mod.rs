@@ -5,6 +5,7 @@
 //! Must never merge or seal on a thread of the network, and never let a peer fill memory.
 
 mod answers;
+mod epochs;
 mod evict;
 mod holds;
 mod inbox;
@@ -32,6 +33,7 @@ use crate::seal::DeviceRoot;
 use crate::volume::Volume;
 use crate::wire::Advice;
 
+pub use epochs::opened as opened_epochs;
 pub use evict::{Evicted, evict};
 pub use holds::MOST_IDS;
 pub use invites::{Invites, incarnation, now};
