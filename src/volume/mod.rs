@@ -13,6 +13,7 @@ mod content;
 mod copies;
 mod evict;
 mod exchange;
+mod expected;
 mod figures;
 mod filesystem;
 #[cfg(feature = "fuzzing")]
@@ -60,6 +61,7 @@ pub use check::{Checked, Hit};
 pub use collect::{Collected, Progress};
 pub use copies::{Conflict, ConflictBase, ConflictVersion};
 pub use exchange::Announcement;
+pub use expected::Expected;
 pub use figures::Figures;
 pub use filesystem::{FileSystem, Filler, Invalidate};
 pub use merge::Merged;
