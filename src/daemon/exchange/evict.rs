@@ -38,6 +38,7 @@ pub fn evict(
     report: &mut dyn FnMut(Evicted) -> Result<()>,
 ) -> Result<Evicted> {
     let volume = &replica.volume;
+    volume.announce()?; // what is still being written counts as content nobody else has
     let pinned = pinned(replica)?;
     let ino = volume.number_of(id)?;
     let (batch, met) = (Vec::new(), HashSet::new());
