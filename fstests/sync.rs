@@ -3,8 +3,12 @@
 //! Needs root for network namespaces and mounts. Never sleeps to wait: it waits for what it asserts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "sync/holding.rs"]
+mod holding;
 #[path = "sync/invites.rs"]
 mod invites;
+#[path = "sync/members.rs"]
+mod members;
 #[path = "sync/partition.rs"]
 mod partition;
 #[path = "sync/pins.rs"]

@@ -58,6 +58,7 @@ pub const FENCES: &[Fence] = &[
     fence("parking_lot", &["base/sync.rs"]),
     fence("postcard", &["wire/", "causal/", "volume/", "cas/", "tree/", "seal/"]),
     fence("ptr_hash", &["kv/"]),
+    fence("qrcode", &["cli/"]),
     fence("quick_cache", &["cas/", "tree/"]),
     fence("ring", &["seal/"]),
     fence("rusqlite", &["kv/"]),

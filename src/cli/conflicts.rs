@@ -25,6 +25,9 @@ impl Conflicts {
                 let (id, device, path) = (&v.id, printable(&v.device), printable(&v.path));
                 output::line(&format!("  {id:<8} {device:<16} {} {:>10}  {path}", moment(v.time_ns), size(v.size)))?;
             }
+            if let Some(base) = &conflict.base {
+                output::line(&format!("  {base:<8} is what they were written over"))?;
+            }
             for path in conflict.paths.iter().filter(|_| conflict.versions.len() < 2) {
                 output::line(&format!("  shows as {}", printable(path)))?;
             }

@@ -1,6 +1,8 @@
 //! `lovage invite VOLUME`: a link that lets one device in.
 
 use clap::Args;
+use qrcode::render::unicode;
+use qrcode::{EcLevel, QrCode};
 
 use super::Outcome;
 use super::output;
@@ -19,6 +21,9 @@ pub struct Invite {
     /// How long the link is good: 90s, 30m, 24h, 7d
     #[arg(long, default_value = "24h")]
     expires: String,
+    /// Also show the link as a QR code on the terminal
+    #[arg(long)]
+    qr: bool,
 }
 
 impl Invite {
@@ -33,6 +38,9 @@ impl Invite {
             return output::json(&invited);
         }
         output::line(&invited.link)?;
+        if self.qr {
+            output::line(&picture(&invited.link)?)?;
+        }
         output::note(&format!(
             "good for one device as {}, for {}. On the other machine: lovage join LINK DIR",
             invited.role,
@@ -40,6 +48,15 @@ impl Invite {
         ));
         Ok(())
     }
+}
+
+/// The link in half blocks, two rows of the code in a line, dark on light whatever the terminal's colours.
+fn picture(link: &str) -> Result<String, Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::new(Kind::TooBig, "draw the link", "", e.to_string());
+    // Capital letters and digits take less room, and a link is read in either case.
+    let code = QrCode::with_error_correction_level(link.to_uppercase(), EcLevel::L).map_err(|e| failed(&e))?;
+    let (dark, light) = (unicode::Dense1x2::Light, unicode::Dense1x2::Dark);
+    Ok(code.render::<unicode::Dense1x2>().dark_color(dark).light_color(light).build())
 }
 
 /// `90s`, `30m`, `24h`, `7d` in seconds.
@@ -58,7 +75,16 @@ fn seconds(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::{picture, seconds};
+
+    #[test]
+    fn a_link_fits_a_terminal_as_a_picture() {
+        let link = format!("lovage://join/{}", "a2".repeat(160));
+        let drawn = picture(&link).unwrap_or_default();
+        let width = drawn.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        assert!((40..=100).contains(&width), "{width}");
+        assert!(drawn.lines().count() <= width.div_ceil(2) + 1);
+    }
 
     #[test]
     fn durations_are_read_as_people_write_them() {

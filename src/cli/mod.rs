@@ -11,6 +11,8 @@ mod config;
 mod conflicts;
 mod daemon;
 mod du;
+mod evict;
+mod explain;
 mod fsck;
 mod gc;
 mod get;
@@ -100,9 +102,13 @@ enum Command {
     Pins(pin::Pins),
     /// Bring content here once
     Get(get::Get),
+    /// Drop local copies that enough other devices keep
+    Evict(evict::Evict),
+    /// Show which device would serve each block of a file, and why
+    Explain(explain::Explain),
     /// Show files that were changed on two devices at once
     Conflicts(conflicts::Conflicts),
-    /// Keep one version of such a file
+    /// Make one version of such a file
     Resolve(resolve::Resolve),
     /// List a directory without a mount
     Ls(ls::Ls),
@@ -161,6 +167,8 @@ fn run(arguments: &Arguments) -> Outcome {
         Command::Unpin(command) => command.run(&session),
         Command::Pins(command) => command.run(&session),
         Command::Get(command) => command.run(&session),
+        Command::Evict(command) => command.run(&session),
+        Command::Explain(command) => command.run(&session),
         Command::Conflicts(command) => command.run(&session),
         Command::Resolve(command) => command.run(&session),
         Command::Ls(command) => command.run(&session),

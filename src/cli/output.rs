@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::base::{Error, Kind};
+pub use crate::daemon::words::{printable, size, span};
 use crate::wire::Failure;
 
 const WRITE: &str = "write to standard output";
@@ -58,38 +59,12 @@ fn colour() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Bytes for people: `1.5 GiB`.
-#[allow(clippy::cast_precision_loss)] // three digits are shown
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit < 5 {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS.get(unit).unwrap_or(&"EiB"))
-}
-
 /// A moment for people, in the local time zone.
 pub fn moment(nanos: i64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(nanos)).map_or_else(
         |_| nanos.to_string(),
         |t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
     )
-}
-
-/// A duration for people: `2 d 3 h`.
-pub fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3600..86400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{} d {} h", seconds / 86400, seconds % 86400 / 3600),
-    }
 }
 
 /// Permission bits as `ls` writes them.
@@ -117,9 +92,4 @@ pub fn permissions(kind: &str, mode: u32) -> String {
     .concat()
     .into_iter()
     .collect()
-}
-
-/// A name as one line of a terminal can show it: control characters escaped.
-pub fn printable(name: &str) -> String {
-    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

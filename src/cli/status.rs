@@ -1,14 +1,15 @@
 //! `lovage status`: what the daemon is, serves and still has to do.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::Outcome;
 use super::output;
 use super::session::Session;
-use crate::wire::control::{PeerStatus, Request, Status as Report, VolumeStatus};
+use crate::daemon::words::describe;
+use crate::wire::control::{Request, Status as Report};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -21,13 +22,16 @@ const EVERY: Duration = Duration::from_secs(1);
 
 impl Status {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
+        let mut before: Option<(Report, Instant)> = None;
         loop {
             let value = session.ask_daemon(&Request::Status { exact: !self.watch }, &mut |_| Ok(()))?;
             if session.json() {
                 output::json(&value)?;
             } else {
                 let clear = self.watch && std::io::stdout().is_terminal();
-                let text = describe(&output::typed(value)?);
+                let (report, now): (Report, _) = (output::typed(value)?, Instant::now());
+                let text = describe(&report, &|peer| before.as_ref().and_then(|b| rates(b, (&report, now), peer)));
+                before = Some((report, now));
                 output::bytes(format!("{}{text}", if clear { "\x1b[H\x1b[2J" } else { "" }).as_bytes())?;
             }
             if !self.watch {
@@ -38,47 +42,29 @@ impl Status {
     }
 }
 
-fn describe(status: &Report) -> String {
-    let daemon = &status.daemon;
-    let mut out = format!(
-        "daemon   process {}, version {}, up {}\nhome     {}\n",
-        daemon.pid,
-        daemon.version,
-        output::span(daemon.uptime_s),
-        daemon.home
-    );
-    for volume in &status.volumes {
-        out.push_str(&describe_volume(volume));
-    }
-    for peer in &status.peers {
-        out.push_str(&describe_peer(peer));
-    }
-    if status.volumes.is_empty() {
-        out.push_str("volumes  none\n");
-    }
-    out
+/// Bytes a second to and from `peer` between two reports.
+fn rates(before: &(Report, Instant), now: (&Report, Instant), peer: &str) -> Option<(u64, u64)> {
+    let of = |report: &Report| report.peers.iter().find(|p| p.id == peer).map(|p| (p.sent_bytes, p.received_bytes));
+    let (old, new) = (of(&before.0)?, of(now.0)?);
+    let millis = u64::try_from(now.1.saturating_duration_since(before.1).as_millis()).ok()?.max(1);
+    let rate = |new: u64, old: u64| new.saturating_sub(old).saturating_mul(1000) / millis;
+    Some((rate(new.0, old.0), rate(new.1, old.1)))
 }
 
-fn describe_peer(peer: &PeerStatus) -> String {
-    let how = if peer.connected {
-        format!("connected by {}, {:.1} ms", peer.transport, peer.rtt_ms)
-    } else {
-        "away".to_owned()
-    };
-    let (sent, received) = (output::size(peer.sent_bytes), output::size(peer.received_bytes));
-    let address = peer.addresses.first().map(|a| format!(" at {a}")).unwrap_or_default();
-    format!("peer     {} {how}{address}; {sent} sent, {received} received\n", output::printable(&peer.device))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::control::PeerStatus;
 
-fn describe_volume(volume: &VolumeStatus) -> String {
-    let mounts: Vec<_> = volume.mounts.iter().map(ToString::to_string).collect();
-    let mounts = if mounts.is_empty() { "not mounted".to_owned() } else { format!("on {}", mounts.join(", ")) };
-    let mut out = format!("volume   {} {mounts}\n", volume.name);
-    if volume.open {
-        let (bytes, local) = (output::size(volume.bytes), output::size(volume.local_bytes));
-        let (dirty, pad) = (output::size(volume.dirty_bytes), " ".repeat(9));
-        let counts = format!("{pad}{} files, {bytes}; {local} stored here, {dirty} waiting to be stored", volume.files);
-        out = format!("{out}{counts}\n{pad}root {}\n", volume.root);
+    #[test]
+    fn rates_are_what_was_moved_between_two_looks_and_never_negative() {
+        let report = |sent, received| {
+            let peer =
+                PeerStatus { id: "p".into(), sent_bytes: sent, received_bytes: received, ..PeerStatus::default() };
+            Report { peers: vec![peer], ..Report::default() }
+        };
+        let (begin, later) = (Instant::now(), Instant::now() + Duration::from_secs(2));
+        assert_eq!(rates(&(report(0, 500), begin), (&report(4000, 400), later), "p"), Some((2000, 0)));
+        assert_eq!(rates(&(report(0, 0), begin), (&report(0, 0), later), "q"), None);
     }
-    out
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub mdns: bool,
     /// How long a read waits for a block that is elsewhere.
     pub fetch_timeout: Duration,
+    /// How many other devices must hold what `evict` drops here.
+    pub replicas_min: usize,
 }
 
 /// How much memory the daemon may use.
@@ -53,6 +55,7 @@ impl Default for Config {
             listen: Vec::new(),
             mdns: true,
             fetch_timeout: Duration::from_secs(30),
+            replicas_min: 1,
         }
     }
 }
@@ -69,7 +72,7 @@ pub struct Setting {
 }
 
 /// Every setting there is.
-pub const SETTINGS: [Setting; 7] = [
+pub const SETTINGS: [Setting; 8] = [
     Setting { name: "profile", takes: "\"default\" or \"low-mem\"", does: "how much memory the daemon may use" },
     Setting { name: "log.level", takes: "a level or target=level list", does: "what is logged" },
     Setting {
@@ -85,6 +88,7 @@ pub const SETTINGS: [Setting; 7] = [
     },
     Setting { name: "net.mdns", takes: "true or false", does: "find other devices on the local network" },
     Setting { name: "fetch.timeout", takes: "seconds, 1 to 3600", does: "how long a read waits for another device" },
+    Setting { name: "replicas.min", takes: "a number, 1 to 16", does: "other devices that hold what `evict` drops" },
 ];
 
 const SMALLEST_DIRTY: u64 = 4 << 20;
@@ -121,6 +125,7 @@ impl Config {
             "net.listen" => Some(Value::from(self.listen.join(" ")).to_string()),
             "net.mdns" => Some(self.mdns.to_string()),
             "fetch.timeout" => Some(self.fetch_timeout.as_secs().to_string()),
+            "replicas.min" => Some(self.replicas_min.to_string()),
             _ => None,
         }
     }
@@ -157,6 +162,7 @@ impl Config {
             "net.listen" => addresses(value).map(|list| self.listen = list),
             "net.mdns" => value.as_bool().map(|on| self.mdns = on),
             "fetch.timeout" => seconds(value).map(|limit| self.fetch_timeout = limit),
+            "replicas.min" => replicas(value).map(|count| self.replicas_min = count),
             _ => None,
         };
         done.ok_or_else(|| format!("`{name}` takes {}, not {}", setting.takes, value.to_string().trim()))
@@ -252,6 +258,10 @@ fn addresses(value: &Value) -> Option<Vec<String>> {
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = u64::try_from(value.as_integer()?).ok()?;
     (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+fn replicas(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_integer()?).ok().filter(|count| (1..=16).contains(count))
 }
 
 fn size(value: &Value) -> Option<u64> {

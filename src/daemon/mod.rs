@@ -8,6 +8,7 @@ mod background;
 mod client;
 mod config;
 mod control;
+mod dot;
 mod exchange;
 mod harden;
 mod home;
@@ -28,6 +29,7 @@ mod sharing;
 mod size;
 mod socket;
 mod volumes;
+pub mod words;
 
 pub use background::{Background, Ready};
 pub use client::{Client, Incoming};

@@ -12,7 +12,7 @@ use super::volumes::Known;
 use crate::base::sync::Mutex;
 use crate::base::{Context, Error, Kind, Result, VolumeId};
 use crate::fuse::{self, Unmount};
-use crate::volume::Invalidate;
+use crate::volume::{FileSystem, Invalidate};
 use crate::wire::{Advice, RawPath};
 
 /// What to mount where.
@@ -57,11 +57,12 @@ impl Mounts {
         Self { home, active: Mutex::new(Vec::new()) }
     }
 
-    /// Mount. When this returns the mount works; `ended` runs once it is gone, however that came.
+    /// Mount `volume`, shown as `files`. When this returns the mount works; `ended` runs once it is gone, however that came.
     pub fn add(
         &self,
         known: &Known,
         volume: &Arc<dyn Hosted>,
+        files: Arc<dyn FileSystem>,
         options: &MountOptions,
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<PathBuf> {
@@ -80,7 +81,7 @@ impl Mounts {
             pooled_reads: volume.volume().is_shared(),
             ..fuse::MountOptions::default()
         };
-        let mounted = Arc::new(fuse::mount(volume.files(), &options.dir, &how).map_err(|e| explain(&options.dir, e))?);
+        let mounted = Arc::new(fuse::mount(files, &options.dir, &how).map_err(|e| explain(&options.dir, e))?);
         let cache: Arc<dyn Invalidate> = mounted.kernel_cache();
         volume.attach(&cache);
         let point = mounted.point().to_owned();

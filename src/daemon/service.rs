@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::config::Config;
+use super::dot::Shown;
 use super::exchange::{Exchange, NetChoice, NetSettings};
 use super::home::Home;
 use super::keys::{self, PassphraseSource};
@@ -82,7 +83,8 @@ impl Service {
         let reads = self.exchange.replica(known.id).is_some_and(|replica| !replica.role().writes());
         let options = &MountOptions { read_only: options.read_only || reads, ..options.clone() };
         let service = Arc::downgrade(self);
-        let dir = self.mounts.add(&known, &volume, options, move || {
+        let files = Shown::new(self, &known, Arc::clone(volume.volume()));
+        let dir = self.mounts.add(&known, &volume, files, options, move || {
             if let Some(service) = service.upgrade() {
                 service.mount_ended();
             }

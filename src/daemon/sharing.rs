@@ -5,6 +5,7 @@
 
 use std::fs;
 
+use super::exchange::opened_epochs;
 use super::opening;
 use super::volumes::{Known, Volumes};
 use crate::base::port::{Clock, System};
@@ -63,10 +64,14 @@ impl Volumes {
         if !acted && !new {
             return Ok(None);
         }
+        let epochs = opened_epochs(&device, secrets, &membership);
+        let known = secrets.epochs.len();
+        secrets.epochs.extend(epochs);
         secrets.membership = membership.bytes();
         if let Err(error) = keystore.save() {
             if let Some(secrets) = keystore.volumes.get_mut(at) {
                 secrets.membership = before;
+                secrets.epochs.truncate(known);
             }
             return Err(error);
         }

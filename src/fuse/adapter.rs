@@ -249,7 +249,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, answer: ReplyOpen) {
         let _next = self.linger.after();
-        reply::opened(answer, reply::FILE_FLAGS, self.open_file(req, ino.0, flags.0));
+        reply::opened(answer, reply::file_flags(ino.0), self.open_file(req, ino.0, flags.0));
     }
 
     fn read(
@@ -320,7 +320,7 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, answer: ReplyOpen) {
         let _next = self.linger.after();
-        reply::opened(answer, reply::DIRECTORY_FLAGS, self.fs.opendir(ino.0));
+        reply::opened(answer, reply::directory_flags(ino.0), self.fs.opendir(ino.0));
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, fh: FileHandle, cookie: u64, mut answer: ReplyDirectory) {
@@ -340,6 +340,7 @@ impl Filesystem for Adapter {
         let listed = self.fs.readdir_plus(Fh(fh.0), cookie, &mut |entry, attr| {
             let name = OsStr::from_bytes(entry.name.as_bytes());
             let attr = attr.map_or_else(|| convert::no_attr(entry.kind), |attr| convert::attr(&attr));
+            let lifetime = reply::lasting(lifetime, entry.ino);
             !answer.add(INodeNo(entry.ino), entry.cookie, name, &lifetime, &attr, reply::GENERATION)
         });
         match listed {

@@ -10,7 +10,7 @@ use fuser::{
 use super::convert;
 use super::errno::{errno, errno_of};
 use crate::base::{Kind, Result};
-use crate::volume::api::{Attr, Fh, FileKind, StatFs};
+use crate::volume::api::{Attr, Fh, FileKind, Ino, MADE_UP, StatFs};
 
 /// Inode numbers are never reused, so there is one generation.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -21,9 +21,24 @@ pub(super) const FILE_FLAGS: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE;
 /// Listings stay cached until a name in the directory changes; the kernel watches that itself.
 pub(super) const DIRECTORY_FLAGS: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_CACHE_DIR);
 
+/// How a file is opened: what is made up by the moment goes past the page cache.
+pub(super) fn file_flags(ino: Ino) -> FopenFlags {
+    if ino >= MADE_UP { FopenFlags::FOPEN_DIRECT_IO } else { FILE_FLAGS }
+}
+
+/// How a directory is opened.
+pub(super) fn directory_flags(ino: Ino) -> FopenFlags {
+    if ino >= MADE_UP { FopenFlags::empty() } else { DIRECTORY_FLAGS }
+}
+
+/// How long the kernel may believe what it hears of a node.
+pub(super) fn lasting(lifetime: Duration, ino: Ino) -> Duration {
+    if ino >= MADE_UP { Duration::ZERO } else { lifetime }
+}
+
 pub(super) fn entry(reply: ReplyEntry, lifetime: Duration, result: Result<Attr>) {
     match result {
-        Ok(attr) => reply.entry(&lifetime, &convert::attr(&attr), GENERATION),
+        Ok(attr) => reply.entry(&lasting(lifetime, attr.ino), &convert::attr(&attr), GENERATION),
         Err(e) => reply.error(errno(&e)),
     }
 }
@@ -40,7 +55,7 @@ pub(super) fn lookup(reply: ReplyEntry, lifetime: Duration, result: Result<Attr>
 
 pub(super) fn attr(reply: ReplyAttr, lifetime: Duration, result: Result<Attr>) {
     match result {
-        Ok(attr) => reply.attr(&lifetime, &convert::attr(&attr)),
+        Ok(attr) => reply.attr(&lasting(lifetime, attr.ino), &convert::attr(&attr)),
         Err(e) => reply.error(errno(&e)),
     }
 }

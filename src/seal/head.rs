@@ -69,10 +69,11 @@ pub fn seal_head(
     out.extend_from_slice(&key.public());
     out.extend_from_slice(&writer.to_le_bytes());
     out.extend_from_slice(&seq.to_le_bytes());
-    out.extend_from_slice(&sealer.epoch().to_le_bytes());
+    let epoch = sealer.epoch(); // once: another may begin at any time
+    out.extend_from_slice(&epoch.to_le_bytes());
     let associated = out.clone();
     let inner = inner(&key.public(), writer, seq, body)?;
-    aead::xseal(sealer.head_key(sealer.epoch())?.expose(), nonce, &associated, &inner, &mut out)?;
+    aead::xseal(sealer.head_key(epoch)?.expose(), nonce, &associated, &inner, &mut out)?;
     let signature = key.sign(&out);
     out.extend_from_slice(&signature);
     Ok(out)

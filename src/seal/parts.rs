@@ -41,13 +41,13 @@ impl Sealer {
         out: &mut Vec<u8>,
     ) -> Result<(Ref, Vec<u8>)> {
         let start = out.len();
-        let siv = self.encrypt(BlockType::Data, 0, codec, body, plain_len, salt, out)?;
+        let (siv, epoch) = self.encrypt(BlockType::Data, 0, codec, body, plain_len, salt, out)?;
         let sealed = out.get(start..).unwrap_or_default();
         let values = values_of(sealed).filter(|_| codec == Codec::Raw).unwrap_or_default();
         let bid = root_of_groups(&values).map_or_else(|| bid_of(sealed), Bid);
-        let r = Ref { bid, siv, epoch: self.epoch(), len: plain_len };
+        let r = Ref { bid, siv, epoch, len: plain_len };
         let keys = self.keys(r.epoch)?;
-        Ok((r, aside(keys, &r, frame::body_start(salt.is_some()), &values)))
+        Ok((r, aside(&keys, &r, frame::body_start(salt.is_some()), &values)))
     }
 
     /// As [`Sealer::reopen`]; also gives the block's aside, empty if it is to be read whole.
@@ -59,7 +59,7 @@ impl Sealer {
         }
         let opened = Self::decrypt_known(r, sealed)?;
         let note = match opened.codec {
-            Codec::Raw => aside(keys, r, opened.body.start, &values),
+            Codec::Raw => aside(&keys, r, opened.body.start, &values),
             Codec::Zstd => Vec::new(),
         };
         Ok((opened, note))
@@ -71,7 +71,7 @@ impl Sealer {
         let keys = self.keys(r.epoch).ok()?;
         let (said, rest) = aside.split_first_chunk::<MARK>()?;
         let (&start, values) = rest.split_first()?;
-        let marked: bool = mark(keys, r, start).ct_eq(said).into();
+        let marked: bool = mark(&keys, r, start).ct_eq(said).into();
         let len = usize::from(start) + padded_len(r.len as usize) + aead::TAG;
         let within = !wanted.is_empty() && wanted.end <= r.len as usize;
         if !marked || !within || values.len() != groups(len) * size_of::<Digest>() {
@@ -135,7 +135,7 @@ fn first_value(head: &[u8]) -> Option<Digest> {
 
 fn aside(keys: &Keys, r: &Ref, start: usize, values: &[Digest]) -> Vec<u8> {
     match u8::try_from(start) {
-        Ok(start) if !values.is_empty() => [&mark(keys, r, start)[..], &[start], values.as_flattened()].concat(),
+        Ok(start) if !values.is_empty() => [&mark(&keys, r, start)[..], &[start], values.as_flattened()].concat(),
         _ => Vec::new(),
     }
 }

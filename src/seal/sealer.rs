@@ -14,23 +14,28 @@ use super::lead::{hash_behind, keyed_hash_behind};
 use super::reference::{BlockType, Codec, Pid, Ref};
 use super::secret::{EpochSecret, Secret};
 use super::{aead, context, frame};
+use crate::base::sync::RwLock;
 use crate::base::{Bid, Derive, Error, Kind, Result, VolumeId};
 
 pub(super) const MAGIC: &[u8; 4] = b"blk1";
 
-/// The keys of a volume, every epoch of it. The newest epoch seals, any opens. Cheap to clone.
+/// The keys of a volume, every epoch of it. The newest epoch seals, any opens. Cheap to clone; all clones learn new
+/// epochs together.
 #[derive(Clone)]
 pub struct Sealer(Arc<Inner>);
 
 struct Inner {
     volume: VolumeId,
-    /// Sorted by epoch, starting with epoch 0.
-    epochs: Vec<Keys>,
-    newest: Keys,
+    ring: RwLock<Ring>,
     logical: Secret,
 }
 
-#[derive(Clone)]
+struct Ring {
+    /// Sorted by epoch, starting with epoch 0.
+    epochs: Vec<Arc<Keys>>,
+    newest: Arc<Keys>,
+}
+
 pub(super) struct Keys {
     epoch: u32,
     pid: Secret,
@@ -72,7 +77,8 @@ impl Sealer {
     /// or without epoch 0 (every reader can unwrap it, and logical ids need it).
     pub fn new(volume: VolumeId, epochs: &[(u32, EpochSecret)]) -> Result<Self> {
         let invalid = |why: &str| Error::new(Kind::Invalid, "load volume keys", why);
-        let mut keys: Vec<Keys> = epochs.iter().map(|(n, secret)| Keys::new(*n, secret.secret())).collect();
+        let mut keys: Vec<Arc<Keys>> =
+            epochs.iter().map(|(n, secret)| Arc::new(Keys::new(*n, secret.secret()))).collect();
         keys.sort_by_key(|k| k.epoch);
         if keys.windows(2).any(|pair| matches!(pair, [a, b] if a.epoch == b.epoch)) {
             return Err(invalid("an epoch is there twice"));
@@ -80,7 +86,24 @@ impl Sealer {
         let first = epochs.iter().find(|(n, _)| *n == 0).ok_or_else(|| invalid("epoch 0 is missing"))?;
         let newest = keys.last().cloned().ok_or_else(|| invalid("no epoch"))?;
         let logical = first.1.secret().derive(context::LOGICAL, &[]);
-        Ok(Self(Arc::new(Inner { volume, epochs: keys, newest, logical })))
+        let ring = RwLock::new(Ring { epochs: keys, newest });
+        Ok(Self(Arc::new(Inner { volume, ring, logical })))
+    }
+
+    /// Take a further epoch into use; the newest seals from now on. False if it was known already.
+    pub fn learn(&self, epoch: u32, secret: &EpochSecret) -> bool {
+        let keys = Arc::new(Keys::new(epoch, secret.secret()));
+        let mut ring = self.0.ring.write();
+        let Err(at) = ring.epochs.binary_search_by_key(&epoch, |k| k.epoch) else { return false };
+        ring.epochs.insert(at, keys);
+        if let Some(newest) = ring.epochs.last().cloned() {
+            ring.newest = newest;
+        }
+        true
+    }
+
+    fn newest(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.ring.read().newest)
     }
 
     /// The volume these keys belong to.
@@ -90,7 +113,7 @@ impl Sealer {
 
     /// The epoch that seals.
     pub fn epoch(&self) -> u32 {
-        self.0.newest.epoch
+        self.0.ring.read().newest.epoch
     }
 
     /// The private id of a plaintext, for the local dedup index. One pass of keyed BLAKE3.
@@ -99,7 +122,7 @@ impl Sealer {
         let (kind, len) = prefix.split_at_mut(2);
         kind.copy_from_slice(&[t.byte(), level]);
         len.copy_from_slice(&(plain.len() as u64).to_le_bytes());
-        Pid(keyed_hash_behind(self.0.newest.pid.expose(), &prefix, plain))
+        Pid(keyed_hash_behind(self.newest().pid.expose(), &prefix, plain))
     }
 
     /// Seal `body` (a plaintext of `plain_len` bytes, encoded with `codec`), appending the sealed bytes to
@@ -120,12 +143,12 @@ impl Sealer {
         out: &mut Vec<u8>,
     ) -> Result<Ref> {
         let start = out.len();
-        let siv = self.encrypt(t, level, codec, body, plain_len, salt, out)?;
+        let (siv, epoch) = self.encrypt(t, level, codec, body, plain_len, salt, out)?;
         let bid = bid_of(out.get(start..).unwrap_or_default());
-        Ok(Ref { bid, siv, epoch: self.epoch(), len: plain_len })
+        Ok(Ref { bid, siv, epoch, len: plain_len })
     }
 
-    /// All of [`Self::seal`] but the id; returns the siv.
+    /// All of [`Self::seal`] but the id; returns the siv and the epoch.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn encrypt(
         &self,
@@ -136,8 +159,8 @@ impl Sealer {
         plain_len: u32,
         salt: Option<[u8; frame::SALT]>,
         out: &mut Vec<u8>,
-    ) -> Result<[u8; 32]> {
-        let keys = &self.0.newest;
+    ) -> Result<([u8; 32], u32)> {
+        let keys = &*self.newest(); // once: another epoch may begin at any time
         let start = out.len();
         frame::append(codec, body, plain_len, salt, out)?;
         let text = out.get_mut(start..).unwrap_or_default();
@@ -145,7 +168,7 @@ impl Sealer {
         let (key, nonce) = key_and_nonce(&siv);
         let tag = aead::encrypt(&key, nonce, &self.associated(keys.epoch, t, level), text)?;
         out.extend_from_slice(&tag);
-        Ok(siv)
+        Ok((siv, keys.epoch))
     }
 
     /// Verify `sealed` against `r` and decrypt it in place: bid, AEAD, siv (constant time), lengths, padding.
@@ -161,7 +184,7 @@ impl Sealer {
         let (key, nonce) = key_and_nonce(&r.siv);
         aead::decrypt(&key, nonce, &self.associated(r.epoch, t, level), text, *tag)
             .map_err(|e| corrupt(r, "decryption").with_source(e))?;
-        let committed: bool = self.siv(keys, t, level, text).ct_eq(&r.siv).into();
+        let committed: bool = self.siv(&keys, t, level, text).ct_eq(&r.siv).into();
         let Some(frame) = frame::parse(text).filter(|f| committed && f.plain_len == r.len) else {
             sealed.zeroize();
             return Err(corrupt(r, "the content does not match"));
@@ -204,7 +227,7 @@ impl Sealer {
 
     /// The chunker's key for the newest epoch. It unlocks nothing.
     pub fn cut_key(&self) -> [u8; 32] {
-        *self.0.newest.cut.expose()
+        *self.newest().cut.expose()
     }
 
     /// The tree's key for logical ids: from epoch 0, so that they survive a change of epoch.
@@ -214,21 +237,22 @@ impl Sealer {
 
     /// The key that shuffles blocks within packs on object stores. It unlocks nothing.
     pub fn pack_key(&self) -> [u8; 32] {
-        *self.0.newest.pack.expose()
+        *self.newest().pack.expose()
     }
 
     /// The head key of an epoch; [`Kind::Denied`] without that epoch.
-    pub(super) fn head_key(&self, epoch: u32) -> Result<&Secret> {
-        self.keys(epoch).map(|k| &k.head)
+    pub(super) fn head_key(&self, epoch: u32) -> Result<Secret> {
+        self.keys(epoch).map(|k| k.head.clone())
     }
 
-    pub(super) fn keys(&self, epoch: u32) -> Result<&Keys> {
-        if epoch == self.0.newest.epoch {
-            return Ok(&self.0.newest);
+    pub(super) fn keys(&self, epoch: u32) -> Result<Arc<Keys>> {
+        let ring = self.0.ring.read();
+        if epoch == ring.newest.epoch {
+            return Ok(Arc::clone(&ring.newest));
         }
-        let at = self.0.epochs.binary_search_by_key(&epoch, |k| k.epoch).ok();
+        let at = ring.epochs.binary_search_by_key(&epoch, |k| k.epoch).ok();
         let denied = || Error::new(Kind::Denied, "read", format!("no key for epoch {epoch}"));
-        at.and_then(|i| self.0.epochs.get(i)).ok_or_else(denied)
+        at.and_then(|i| ring.epochs.get(i)).cloned().ok_or_else(denied)
     }
 
     fn siv(&self, keys: &Keys, t: BlockType, level: u8, text: &[u8]) -> [u8; 32] {

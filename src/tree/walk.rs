@@ -25,6 +25,15 @@ impl Tree {
         Ok(())
     }
 
+    /// The nodes that an inner node refers to, by one load of that node; none for a leaf, which is not read.
+    pub fn children(&self, reference: &Ref, level: u8) -> Result<Vec<Ref>> {
+        if level == 0 {
+            return Ok(Vec::new());
+        }
+        let node = self.load(reference, level, false)?;
+        (0..node.len()).map(|at| node.child(at).map(|child| child.reference)).collect()
+    }
+
     fn blocks_below(&self, node: &Node, visit: Visit<'_>) -> Result<()> {
         for at in 0..node.len() {
             let level = node.level() - 1;

@@ -9,6 +9,10 @@ pub type Ino = u64;
 /// The inode number of the root directory.
 pub const ROOT_INO: Ino = 1;
 
+/// Numbers from here on are never given to nodes: they are for what an adapter shows beside the volume's own files.
+/// The kernel keeps nothing of such a node.
+pub const MADE_UP: Ino = Ino::MAX - 0xf_ffff;
+
 /// A handle of an open file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fh(pub u64);

@@ -5,6 +5,7 @@
 //! before anything is deleted.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Volume;
 use super::content::{Source, decode};
@@ -110,10 +111,11 @@ impl Volume {
         self.blocks.log().for_each(|bid, _| known.push(short(&bid)))?;
         let mut marks = Marks::of(known);
         self.mark(&mut marks, &roots, &held, progress)?;
+        let promised = self.promises.lock().standing(Instant::now());
         let mut dead = Vec::new();
         let mut done = Collected { kept_blocks: marks.count, ..Collected::default() };
         self.blocks.log().for_each(|bid, len| {
-            if marks.is_garbage(&bid) {
+            if marks.is_garbage(&bid) && !promised.contains(&bid) {
                 dead.push(bid);
                 done.freed_bytes += u64::from(len);
             } else {
@@ -139,7 +141,7 @@ impl Volume {
     /// Contents and blocks that only memory refers to.
     fn held_blocks(&self) -> Result<(Vec<Content>, Vec<Ref>)> {
         let residents: Vec<Arc<Inode>> = self.ns.lock().table.residents().cloned().collect();
-        let (mut contents, mut blocks) = (Vec::new(), Vec::new());
+        let (mut contents, mut blocks) = (self.lineage.lock().contents()?, Vec::new());
         for inode in residents {
             let inner = inode.inner.lock();
             if inner.gone && inner.opens == 0 {

@@ -23,6 +23,19 @@ pub struct Conflict {
     pub paths: Vec<String>,
     /// Its versions, the one shown under the node's own name first. Fewer than two: a clash of names.
     pub versions: Vec<ConflictVersion>,
+    /// What the versions were all written over, where that is known and still here.
+    pub base: Option<ConflictBase>,
+}
+
+/// The version that several others replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConflictBase {
+    /// Names the version.
+    pub dot: Dot,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Time,
 }
 
 /// One of several versions.
@@ -170,7 +183,13 @@ impl Volume {
             let mut shows: Vec<&Shown> = odd.shows.iter().filter(|s| s.is_live()).collect();
             shows.sort_by_key(|s| s.version.is_some());
             let path = |s: &&Shown| format!("{}/{}", self.path_of(s.parent).trim_end_matches('/'), s.name);
-            out.push(Conflict { node: id, versions: versions.collect(), paths: shows.iter().map(path).collect() });
+            let base = self.base_of(id);
+            out.push(Conflict {
+                node: id,
+                versions: versions.collect(),
+                paths: shows.iter().map(path).collect(),
+                base,
+            });
         }
         Ok(out)
     }

@@ -11,7 +11,7 @@ use super::content::decode;
 use crate::base::{NodeId, Result, WriterIndex};
 use crate::cas::manifest;
 use crate::causal::{NodeKind, Vector};
-use crate::seal::{BlockType, Ref};
+use crate::seal::{BlockType, EpochSecret, Ref};
 use crate::tree::Root;
 
 /// What this device has to say of the volume.
@@ -50,6 +50,15 @@ impl Volume {
             index: ns.roots.index.clone(),
             displaced: ns.roots.displaced.clone(),
         })
+    }
+
+    /// Take epochs into use that are not in use yet; the newest seals what is written from now on.
+    pub fn learn_epochs(&self, epochs: &[(u32, EpochSecret)]) {
+        for (epoch, secret) in epochs {
+            if self.sealer.learn(*epoch, secret) {
+                tracing::info!(volume = %self.id, epoch, "a new epoch begins");
+            }
+        }
     }
 
     /// Public key of this device as an author of the volume.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Volume;
 use super::heads::Compared;
 use super::incoming::{check_node, check_vector};
+use super::lineage::Meeting;
 use super::namespace::Namespace;
 use super::sealing::HeadBody;
 use super::showing::Joined;
@@ -62,6 +63,7 @@ impl Volume {
         let merged = {
             let _turn = self.sealing.lock();
             let merged = self.merge_turn(&incoming)?;
+            self.save_lineage(false);
             // More than fits a journal entry goes into the trees at once.
             if merged.touched >= self.options.seal_at as u64 && !merged.adopted {
                 self.seal_turn()?;
@@ -118,6 +120,7 @@ impl Volume {
         }
         let most = Time(self.clock.now().0.saturating_add(MAX_AHEAD));
         let writer = ns.writer;
+        self.lineage.lock().hear(&incoming.author, &incoming.body.vector);
         ns.clock.observe(Stamp { time: incoming.body.time.min(most), writer });
     }
 
@@ -137,6 +140,10 @@ impl Volume {
             if busy.contains(&id) && !state.as_ref().is_some_and(is_live) {
                 let why = "a file that was removed elsewhere is being written here";
                 return Err(Error::new(Kind::Busy, "merge", id.to_string()).with_source(why));
+            }
+            if let Some(state) = state.as_ref().filter(|_| state != mine) {
+                let (vector, author) = (&incoming.body.vector, &incoming.author);
+                self.lineage.lock().meet(&Meeting { node: id, mine: mine.as_ref(), state, vector, author });
             }
             if state != mine {
                 joined.insert(id, state);

@@ -11,7 +11,9 @@ mod check;
 mod collect;
 mod content;
 mod copies;
+mod evict;
 mod exchange;
+mod expected;
 mod figures;
 mod filesystem;
 #[cfg(feature = "fuzzing")]
@@ -23,6 +25,7 @@ mod heads;
 mod incoming;
 mod inode;
 mod journal;
+mod lineage;
 mod merge;
 mod names;
 mod namespace;
@@ -30,6 +33,7 @@ mod notes;
 mod offer;
 mod ops;
 mod options;
+mod promises;
 mod recovery;
 mod room;
 mod row;
@@ -41,6 +45,7 @@ mod table;
 mod tend;
 mod totals;
 mod trash;
+mod versions;
 mod view;
 mod work;
 
@@ -54,8 +59,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use check::{Checked, Hit};
 pub use collect::{Collected, Progress};
-pub use copies::{Conflict, ConflictVersion};
+pub use copies::{Conflict, ConflictBase, ConflictVersion};
 pub use exchange::Announcement;
+pub use expected::Expected;
 pub use figures::Figures;
 pub use filesystem::{FileSystem, Filler, Invalidate};
 pub use merge::Merged;
@@ -64,6 +70,7 @@ pub use offer::Offer;
 pub use options::{Label, Options, Setup};
 pub use recovery::Opened;
 pub use row::Totals;
+pub use versions::Presence;
 
 use crate::base::port::{Clock, Entropy};
 use crate::base::sync::{Mutex, RwLock};
@@ -117,6 +124,10 @@ pub struct Volume {
     listeners: notes::Listeners,
     /// The last head as signed.
     announced: Mutex<Arc<[u8]>>,
+    /// Blocks that others were told to rely on. Taken last.
+    promises: Mutex<promises::Promises>,
+    /// Taken last.
+    lineage: Mutex<lineage::Lineage>,
     label: Label,
     writer: WriterIndex,
     /// Blocks may be elsewhere: absence is no damage.
@@ -176,6 +187,7 @@ impl Volume {
             return Ok(());
         }
         let synced = self.sync_all().and_then(|()| self.seal());
+        self.save_lineage(true);
         self.bell.close();
         self.work.close();
         self.threads.join();

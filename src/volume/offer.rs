@@ -69,6 +69,6 @@ fn encode(root: &Root) -> Result<Vec<u8>> {
     postcard::to_stdvec(root).map_err(|e| Error::new(Kind::Other, "name a tree", "").with_source(e))
 }
 
-fn decode(name: &[u8]) -> Result<Root> {
+pub(super) fn decode(name: &[u8]) -> Result<Root> {
     postcard::from_bytes(name).map_err(|e| Error::new(Kind::Invalid, "understand a question", "").with_source(e))
 }

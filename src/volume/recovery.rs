@@ -78,6 +78,7 @@ impl Volume {
             None => None,
         };
         volume.restore(checkpoint, &recovery.journal)?;
+        volume.load_lineage();
         opened.created &= !setup.options.read_only;
         volume.ns.lock().shared |= setup.shared || setup.joined;
         let volume = Arc::new(volume);
@@ -159,6 +160,8 @@ impl Volume {
             tended: Mutex::new(Tended::default()),
             listeners: super::notes::Listeners::default(),
             announced: Mutex::new(Arc::from([])),
+            promises: Mutex::default(),
+            lineage: Mutex::default(),
             label: setup.label.clone(),
             writer,
             lazy: setup.fetch.is_some(),

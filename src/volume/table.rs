@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::api::{Ino, ROOT_INO};
+use super::api::{Ino, MADE_UP, ROOT_INO};
 use super::inode::Inode;
 use crate::base::NodeId;
 
@@ -64,9 +64,9 @@ impl Table {
         }
         let mut low = [0; 8];
         low.copy_from_slice(id.as_bytes().get(8..).unwrap_or(&[0; 8]));
-        let mut ino = u64::from_le_bytes(low).max(16);
+        let mut ino = fitting(u64::from_le_bytes(low));
         while self.known.get(&ino).is_some_and(|k| k.id != id) {
-            ino = ino.wrapping_add(1).max(16);
+            ino = fitting(ino.wrapping_add(1));
         }
         ino
     }
@@ -133,6 +133,11 @@ impl Table {
     pub fn residents(&self) -> impl Iterator<Item = &Arc<Inode>> {
         self.resident.values()
     }
+}
+
+/// The number itself, unless it is kept for something else.
+fn fitting(ino: Ino) -> Ino {
+    if ino >= MADE_UP { ino - MADE_UP + 16 } else { ino.max(16) }
 }
 
 #[cfg(test)]

@@ -478,6 +478,7 @@ fn a_flipped_bit_is_never_returned_and_fsck_names_the_file() {
 
 mod cluster;
 mod merging;
+mod sharing;
 mod simulation;
 
 #[test]

@@ -51,8 +51,14 @@ pub enum Request {
     Unpin { at: PathArg },
     Pins,
     Get { at: PathArg },
+    Evict { at: PathArg },
+    Explain { at: PathArg },
+    PeerPing { peer: String },
     Conflicts { volume: Option<String> },
     Resolve { at: PathArg, keep: String },
+    Conflict { at: PathArg },
+    Version { at: PathArg, id: String },
+    ResolveMerged { at: PathArg, merged: RawPath, versions: Vec<String> },
     PeerAdd { address: String },
     PeerRemove { address: String },
     LogLevel { directives: Option<String> },
@@ -263,6 +269,60 @@ pub struct PinStatus {
     pub missing_bytes: u64,
 }
 
+/// One line of `evict`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct EvictReport {
+    pub path: String,
+    /// Content that is no longer here.
+    pub dropped_bytes: u64,
+    /// Given back to the disk: compressed and sealed, in whole pages.
+    pub freed_bytes: u64,
+    /// Content that is here still, for the reasons that follow.
+    pub kept_bytes: u64,
+    pub pinned_bytes: u64,
+    /// Too few others said that they keep it.
+    pub unconfirmed_bytes: u64,
+    /// Devices that could be asked.
+    pub peers: u64,
+}
+
+/// `explain --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Explained {
+    pub path: String,
+    pub blocks: Vec<ExplainedBlock>,
+    /// Blocks left out of `blocks` because there are too many.
+    pub more_blocks: u64,
+}
+
+/// One block in [`Explained`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ExplainedBlock {
+    pub id: String,
+    pub offset: u64,
+    pub bytes: u64,
+    pub local: bool,
+    /// The device that would be asked first; empty when it is here or nowhere.
+    pub from: String,
+    pub why: String,
+    /// Every device that says it has it, the nearest first.
+    pub peers: Vec<String>,
+}
+
+/// `peer ping --json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Pinged {
+    pub peer: String,
+    pub device: String,
+    pub transport: String,
+    /// From a question to its answer, both daemons included.
+    pub rtt_ms: f64,
+}
+
 /// One line of `conflicts`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -272,7 +332,7 @@ pub struct ConflictStatus {
     /// Everything it shows as.
     pub paths: Vec<String>,
     pub versions: Vec<VersionStatus>,
-    /// The version both began with; not known yet.
+    /// The version they were all written over, where it is known.
     pub base: Option<String>,
 }
 
@@ -287,6 +347,8 @@ pub struct VersionStatus {
     /// Nanoseconds since 1970.
     pub time_ns: i64,
     pub size: u64,
+    /// It was written on this device.
+    pub this: bool,
 }
 
 /// One line of `members`.

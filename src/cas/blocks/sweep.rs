@@ -57,6 +57,28 @@ impl Blocks {
         Ok(freed)
     }
 
+    /// Delete local copies of blocks that somebody else keeps; returns the bytes freed. Holds up `put` for one batch at
+    /// a time, so that a block found here stays until whoever found it has its answer. Decoded copies in memory stay.
+    pub fn evict(&self, ids: &[Bid]) -> Result<u64> {
+        let mut freed = 0;
+        for batch in ids.chunks(BATCH) {
+            let _alone = self.sweep.0.write();
+            freed += self.log.delete(batch)?;
+        }
+        Ok(freed)
+    }
+
+    /// Whether a block is here and stays through a collection that is under way: to be asked before telling others
+    /// that they may rely on it.
+    pub fn hold(&self, bid: &Bid) -> bool {
+        let turn = self.sweep.enter();
+        let here = self.log.contains(bid) && !self.is_damaged(bid);
+        if here {
+            turn.note(bid);
+        }
+        here
+    }
+
     /// The mark is over, done or given up.
     pub fn end_mark(&self) {
         *self.sweep.0.write() = None;

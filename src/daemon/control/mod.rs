@@ -3,6 +3,8 @@
 mod cat;
 mod conflicts;
 mod du;
+mod evict;
+mod explain;
 mod fsck;
 mod gc;
 mod hash;
@@ -27,6 +29,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+
+pub(super) use status::run as status;
 
 use super::service::Service;
 use crate::base::{Error, Kind, Result};
@@ -75,8 +79,16 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::Unpin { at } => document(&pin::remove(service, &at)?)?,
         Request::Pins => document(&pin::list(service))?,
         Request::Get { at } => document(&pin::get(service, &at, sink)?)?,
+        Request::Evict { at } => document(&evict::run(service, &at, sink)?)?,
+        Request::Explain { at } => document(&explain::run(service, &at)?)?,
+        Request::PeerPing { peer } => document(&peer::ping(service, &peer)?)?,
         Request::Conflicts { volume } => document(&conflicts::list(service, volume.as_deref())?)?,
         Request::Resolve { at, keep } => document(&conflicts::resolve(service, &at, &keep)?)?,
+        Request::Conflict { at } => document(&conflicts::one(service, &at)?)?,
+        Request::Version { at, id } => document(&conflicts::version(service, &at, &id, sink)?)?,
+        Request::ResolveMerged { at, merged, versions } => {
+            document(&conflicts::resolve_merged(service, &at, &merged, &versions)?)?
+        }
         Request::PeerAdd { address } => document(&peer::add(service, &address)?)?,
         Request::PeerRemove { address } => document(&peer::remove(service, &address)?)?,
         Request::LogLevel { directives } => document(&log_level::run(service, directives.as_deref())?)?,

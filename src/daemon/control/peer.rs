@@ -1,11 +1,15 @@
-//! `peer`: addresses of other devices, by hand.
+//! `peer`: addresses of other devices, by hand; how far one is.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
 
+use super::super::exchange::Replica;
 use super::super::service::Service;
 use crate::base::{Error, Kind, Result};
 use crate::net::Peer;
 use crate::wire::Advice;
+use crate::wire::control::Pinged;
 
 /// Remember an address `.../p2p/ID` of a member and try it.
 pub fn add(service: &Service, address: &str) -> Result<()> {
@@ -42,6 +46,30 @@ pub fn remove(service: &Service, address: &str) -> Result<()> {
         service.volumes.remember_addresses(replica.known.id, peer.0, left)?;
     }
     Ok(())
+}
+
+/// Ask a peer, by name or peer id, for nothing, and measure how long its answer takes.
+pub fn ping(service: &Service, who: &str) -> Result<Pinged> {
+    let named = |r: &Arc<Replica>| {
+        let me = service.exchange.me();
+        r.peers(&me).find(|peer| peer.to_string() == who || r.name_of(peer) == who).map(|peer| (Arc::clone(r), peer))
+    };
+    let Some((replica, peer)) = service.exchange.all().iter().find_map(named) else {
+        let advice = Advice::new("no member of an open volume is called so", "See `lovage peer list`.");
+        return Err(Error::new(Kind::NotFound, "ping", who).with_source(advice));
+    };
+    let away = || {
+        let advice =
+            Advice::new("it is not connected, or does not answer", "See `lovage peer list` for its addresses.");
+        Error::new(Kind::Unreachable, "ping", who).with_source(advice)
+    };
+    let net = service.exchange.net().ok_or_else(away)?;
+    let begin = Instant::now();
+    replica.holds.ask(&net, &replica, &peer, &[], false).ok_or_else(away)?;
+    let rtt_ms = begin.elapsed().as_secs_f64() * 1000.0;
+    let facts = net.peers().into_iter().find(|f| f.peer == peer);
+    let transport = facts.and_then(|f| f.transport).map(|t| t.name().to_owned()).unwrap_or_default();
+    Ok(Pinged { peer: peer.to_string(), device: replica.name_of(&peer), transport, rtt_ms })
 }
 
 fn split(address: &str) -> Result<(&str, Peer)> {

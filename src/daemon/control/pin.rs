@@ -54,7 +54,7 @@ pub fn get(service: &Arc<Service>, at: &PathArg, sink: &mut dyn Sink) -> Result<
     Err(Error::new(Kind::Unreachable, "get", place.shown()).with_source(advice))
 }
 
-fn replica(service: &Arc<Service>, place: &Place) -> Result<Arc<Replica>> {
+pub(super) fn replica(service: &Arc<Service>, place: &Place) -> Result<Arc<Replica>> {
     if service.exchange.replica(place.known.id).is_none() {
         service.volumes.membership(&place.known)?; // a volume that is not shared yet can be pinned all the same
     }
@@ -62,7 +62,7 @@ fn replica(service: &Arc<Service>, place: &Place) -> Result<Arc<Replica>> {
     service.exchange.replica(place.known.id).ok_or_else(closed)
 }
 
-fn id_of(place: &Place) -> Result<NodeId> {
+pub(super) fn id_of(place: &Place) -> Result<NodeId> {
     let node = place.node()?;
     if node.ino == ROOT_INO {
         return Ok(NodeId::ROOT);

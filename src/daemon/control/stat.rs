@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::super::dot::Own;
 use super::super::place::Node;
 use super::super::service::Service;
+use super::super::volumes::Known;
 use super::list::entry;
 use crate::base::Result;
+use crate::volume::Volume;
 use crate::volume::api::FileKind;
 use crate::wire::RawPath;
 use crate::wire::control::{NodeStat, PathArg};
@@ -41,7 +44,7 @@ pub fn run(service: &Service, at: &PathArg) -> Result<NodeStat> {
         atime_ns: attr.atime.0,
         ctime_ns: attr.ctime.0,
         crtime_ns: attr.crtime.0,
-        attributes: attributes(&node),
+        attributes: attributes(service, &place.known, place.volume.volume(), &node),
         volume: place.known.name,
         path: place.path.into(),
         blocks,
@@ -49,6 +52,10 @@ pub fn run(service: &Service, at: &PathArg) -> Result<NodeStat> {
     })
 }
 
-fn attributes(node: &Node) -> BTreeMap<String, String> {
-    ATTRIBUTES.iter().filter_map(|name| Some(((*name).to_owned(), node.text_attribute(name)?))).collect()
+fn attributes(service: &Service, known: &Known, volume: &Volume, node: &Node) -> BTreeMap<String, String> {
+    let value = |name: &str| match Own::named(name.as_bytes()) {
+        Some(own) => own.of(service, known, volume, node.ino).ok().and_then(|text| String::from_utf8(text).ok()),
+        None => node.text_attribute(name),
+    };
+    ATTRIBUTES.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
 }

@@ -63,6 +63,13 @@ impl Serve for Answers {
                     }
                 }
             }
+            Some(Word::Ask { number, promise, ids }) => {
+                let bits = replica.volume.holds(&ids, promise);
+                let Some(net) = self.exchange.upgrade().and_then(|exchange| exchange.net()) else { return };
+                // Whoever left meanwhile asks again.
+                let _ = net.push_head_to(peer, volume, &Word::Holds { number, bits }.encode());
+            }
+            Some(Word::Holds { number, bits }) => replica.holds.answered(peer, number, bits),
             None => tracing::debug!(%peer, "a message that is none"),
         }
     }

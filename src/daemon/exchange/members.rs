@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::volumes::Known;
 use super::invites::words_of;
-use super::{Exchange, Replica};
+use super::{Exchange, Replica, epochs};
 use crate::base::port::{Clock, System};
 use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::net::Peer;
@@ -52,15 +52,31 @@ impl Exchange {
             merged.map(|_| false)
         })?;
         if let Some(membership) = changed {
+            let compromised = membership.table().is_compromised();
             self.learnt(replica.known.id, membership);
+            if compromised && replica.role() == Role::Admin {
+                self.renew(&replica.known)?;
+            }
         }
         Ok(new)
+    }
+
+    /// Start a new epoch if somebody who was put out has the newest one.
+    fn renew(self: &Arc<Self>, known: &Known) -> Result<()> {
+        self.change_members(known, |membership, me| {
+            let table = membership.table();
+            let due = table.is_compromised();
+            Ok(if due { vec![epochs::start(known.id, table, me, None, &System)?] } else { Vec::new() })
+        })
     }
 
     /// Take a new membership into use and tell those who are connected.
     fn learnt(self: &Arc<Self>, id: VolumeId, membership: Membership) {
         let Some(replica) = self.replica(id) else { return };
         replica.set_membership(membership);
+        if let Ok(secrets) = self.volumes().and_then(|volumes| volumes.secrets_of(&replica.known)) {
+            replica.volume.learn_epochs(&secrets.epochs);
+        }
         self.review();
         if let Some(net) = self.net() {
             for word in replica.membership_words() {
@@ -97,14 +113,22 @@ impl Exchange {
         Ok(shown.collect())
     }
 
-    /// Put a device out: it is let in no more, and its heads do not count. What it had, it may have kept.
+    /// Put a device out: it is let in no more, its heads do not count, and what is written from now on it cannot read.
+    /// What it had, it may have kept.
     pub fn remove_member(self: &Arc<Self>, known: &Known, device: &str) -> Result<MemberStatus> {
         let target = self.find_member(known, device)?;
         if target.this {
             let advice = Advice::new("it is this device", "Ask another admin, or forget the volume here.");
             return Err(Error::new(Kind::NotPermitted, "remove the device", device).with_source(advice));
         }
-        self.change_members(known, |_, _| Ok(vec![Entry::Remove(target.writer)]))?;
+        self.change_members(known, |membership, me| {
+            let reads = membership.table().member(target.writer).is_some_and(|m| m.role.reads());
+            let mut entries = vec![Entry::Remove(target.writer)];
+            if reads {
+                entries.push(epochs::start(known.id, membership.table(), me, Some(target.writer), &System)?);
+            }
+            Ok(entries)
+        })?;
         Ok(MemberStatus { removed: true, connected: false, ..target })
     }
 

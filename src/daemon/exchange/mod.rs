@@ -5,6 +5,9 @@
 //! Must never merge or seal on a thread of the network, and never let a peer fill memory.
 
 mod answers;
+mod epochs;
+mod evict;
+mod holds;
 mod inbox;
 mod invites;
 mod members;
@@ -30,6 +33,9 @@ use crate::seal::DeviceRoot;
 use crate::volume::Volume;
 use crate::wire::Advice;
 
+pub use epochs::opened as opened_epochs;
+pub use evict::{Evicted, evict};
+pub use holds::MOST_IDS;
 pub use invites::{Invites, incarnation, now};
 pub use pins::{Pin, PinState, follow};
 pub use remote::Remote;
@@ -46,12 +52,14 @@ pub struct NetSettings {
     pub mdns: bool,
     /// How long a read waits for a block.
     pub patience: Duration,
+    /// How many others must hold what is evicted here.
+    pub replicas_min: usize,
 }
 
 impl NetSettings {
     /// Not talking to anyone.
     pub fn none() -> Self {
-        Self { listen: Vec::new(), offline: true, mdns: false, patience: Duration::ZERO }
+        Self { listen: Vec::new(), offline: true, mdns: false, patience: Duration::ZERO, replicas_min: 1 }
     }
 }
 
@@ -68,7 +76,13 @@ impl NetChoice {
     /// Both together.
     pub fn with(self, config: &Config) -> NetSettings {
         let listen = if self.listen.is_empty() { config.listen.clone() } else { self.listen };
-        NetSettings { listen, offline: self.offline, mdns: config.mdns, patience: config.fetch_timeout }
+        NetSettings {
+            listen,
+            offline: self.offline,
+            mdns: config.mdns,
+            patience: config.fetch_timeout,
+            replicas_min: config.replicas_min,
+        }
     }
 }
 

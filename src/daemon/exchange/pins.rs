@@ -36,6 +36,13 @@ pub struct Pin {
     pub depth: Option<u32>,
 }
 
+impl Pin {
+    /// Levels below the node that it covers.
+    pub fn levels(&self) -> usize {
+        self.depth.map_or(usize::MAX, |d| usize::try_from(d).unwrap_or(usize::MAX))
+    }
+}
+
 /// How far a pin is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PinState {
@@ -181,9 +188,8 @@ pub fn follow(
     report: &mut dyn FnMut(PinState) -> Result<()>,
 ) -> Result<PinState> {
     let ino = volume.number_of(pin.id)?;
-    let depth = pin.depth.map_or(usize::MAX, |d| usize::try_from(d).unwrap_or(usize::MAX));
     let (mut state, mut batch) = (PinState::default(), Vec::new());
-    volume.content_blocks(ino, depth, &mut |t, _, r, local| {
+    volume.content_blocks(ino, pin.levels(), &mut |t, _, r, local| {
         if t == BlockType::Data {
             state.bytes += u64::from(r.len);
         }

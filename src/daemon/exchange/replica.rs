@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use super::holds::Holds;
 use super::inbox::{Inbox, Task};
 use super::pins::Pins;
 use super::word::Word;
@@ -42,6 +43,8 @@ pub struct Replica {
     pub(super) learned: Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>,
     /// What is kept here whole.
     pub pins: Pins,
+    /// What others are asked to hold.
+    pub holds: Holds,
     threads: Mutex<Vec<JoinHandle<()>>>,
     watch: Mutex<Option<Arc<dyn Observer>>>,
 }
@@ -64,6 +67,7 @@ impl Replica {
     /// Of an open volume; nothing runs yet.
     pub fn new(known: Known, volume: Arc<Volume>, membership: Membership, home: &Home) -> Arc<Self> {
         let pins: PathBuf = home.volume(known.id).join("pins");
+        share(&volume, &membership);
         Arc::new(Self {
             known,
             volume,
@@ -74,6 +78,7 @@ impl Replica {
             heard: Mutex::default(),
             learned: Mutex::default(),
             pins: Pins::open(pins),
+            holds: Holds::default(),
             threads: Mutex::default(),
             watch: Mutex::new(None),
         })
@@ -220,6 +225,12 @@ impl Replica {
         self.membership.read().table().ever(writer).map_or_else(|| format!("device {writer}"), |m| m.name.clone())
     }
 
+    /// This device's index.
+    pub fn own_writer(&self) -> Option<WriterIndex> {
+        let author = self.volume.author();
+        self.membership.read().table().everyone().find(|(m, _)| m.author == author).map(|(m, _)| m.writer)
+    }
+
     /// What this device may do.
     pub fn role(&self) -> Role {
         let author = self.volume.author();
@@ -229,11 +240,19 @@ impl Replica {
 
     /// Replace the membership by one that knows more.
     pub(super) fn set_membership(&self, membership: Membership) {
+        share(&self.volume, &membership);
         *self.membership.write() = membership;
     }
 
     /// The membership in messages.
     pub fn membership_words(&self) -> Vec<Word> {
         self.membership.read().pieces(WORD).into_iter().map(Word::Members).collect()
+    }
+}
+
+/// From the first other member on, what is not here may be elsewhere.
+fn share(volume: &Volume, membership: &Membership) {
+    if membership.table().everyone().nth(1).is_some() {
+        volume.share();
     }
 }

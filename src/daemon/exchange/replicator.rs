@@ -130,15 +130,17 @@ fn bring(replica: &Replica, net: &Net, author: &[u8; 32], from: &Peer, offer: &O
     }
 }
 
+/// Bring blocks of a tree, each only if the tree refers to it; whoever sends another is asked no further.
 fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<u8>>) {
     let question = Walk::Diff { root: tree.to_vec(), old };
     let walking = net.walk(from, replica.known.id, question, Class::Metadata, PATIENCE);
-    let blocks = replica.volume.blocks();
+    let volume = &replica.volume;
     let brought = walking.and_then(|mut walking| {
+        let mut expected = volume.expect(tree)?;
         let mut count = 0_u64;
         while let Some(block) = walking.next_blocking() {
             let (bid, bytes) = block?;
-            blocks.accept(&bid, &bytes)?;
+            volume.take_expected(&mut expected, &bid, &bytes)?;
             count += 1;
             if replica.is_closed() {
                 break;
@@ -148,6 +150,10 @@ fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<
     });
     match brought {
         Ok(count) => tracing::debug!(volume = replica.known.name, count, "tree blocks came"),
+        Err(error) if error.kind() == Kind::Corrupt => {
+            let device = replica.name_of(from);
+            tracing::warn!(volume = replica.known.name, device, error = %error.chain(), "a peer sent what is no part of the tree");
+        }
         Err(error) => tracing::debug!(volume = replica.known.name, error = %error.chain(), "a walk ended early"),
     }
 }

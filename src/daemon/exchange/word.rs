@@ -2,7 +2,10 @@
 //!
 //! Must never allocate by a length it has only been told.
 
+use crate::base::Bid;
 use crate::net::Peer;
+
+use super::MOST_IDS;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +16,29 @@ pub enum Word {
     Members(Vec<u8>),
     /// Where members were reached: for those who know them by name only.
     Addresses(Vec<(Peer, Vec<String>)>),
+    /// Which of these blocks do you have?
+    Ask {
+        /// To match the answer.
+        number: u32,
+        /// And keep them for an hour.
+        promise: bool,
+        /// At most [`super::MOST_IDS`].
+        ids: Vec<Bid>,
+    },
+    /// The answer, in the order of the question.
+    Holds {
+        /// Of the question.
+        number: u32,
+        /// One for each id; padded with false.
+        bits: Vec<bool>,
+    },
 }
 
 const HEAD: u8 = 0;
 const MEMBERS: u8 = 1;
 const ADDRESSES: u8 = 2;
+const ASK: u8 = 3;
+const HOLDS: u8 = 4;
 /// Most members in one message about addresses, and most addresses of each.
 const MOST: usize = 64;
 const MOST_EACH: usize = 8;
@@ -41,6 +62,18 @@ impl Word {
                 }
                 out
             }
+            Self::Ask { number, promise, ids } => {
+                let mut out = tagged(ASK, &number.to_le_bytes());
+                out.push(u8::from(*promise));
+                ids.iter().take(MOST_IDS).for_each(|bid| out.extend_from_slice(&bid.0));
+                out
+            }
+            Self::Holds { number, bits } => {
+                let mut out = tagged(HOLDS, &number.to_le_bytes());
+                let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+                out.extend(bits.chunks(8).map(byte));
+                out
+            }
         }
     }
 
@@ -51,6 +84,8 @@ impl Word {
             HEAD => Some(Self::Head(body.to_vec())),
             MEMBERS => Some(Self::Members(body.to_vec())),
             ADDRESSES => addresses(body).map(Self::Addresses),
+            ASK => ask(body),
+            HOLDS => holds(body),
             _ => None,
         }
     }
@@ -60,6 +95,23 @@ fn tagged(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     out.extend_from_slice(body);
     out
+}
+
+fn ask(body: &[u8]) -> Option<Word> {
+    let (number, rest) = body.split_first_chunk::<4>()?;
+    let (promise, ids) = rest.split_first()?;
+    let ids: Vec<Bid> = ids.chunks(32).map(Bid::from_slice).collect::<Option<_>>()?;
+    (ids.len() <= MOST_IDS).then_some(Word::Ask {
+        number: u32::from_le_bytes(*number),
+        promise: *promise & 1 == 1,
+        ids,
+    })
+}
+
+fn holds(body: &[u8]) -> Option<Word> {
+    let (number, bytes) = body.split_first_chunk::<4>()?;
+    let bits = bytes.iter().flat_map(|byte| (0..8).map(move |at| byte >> at & 1 == 1)).collect();
+    (bytes.len() <= MOST_IDS / 8).then_some(Word::Holds { number: u32::from_le_bytes(*number), bits })
 }
 
 fn addresses(mut body: &[u8]) -> Option<Vec<(Peer, Vec<String>)>> {
@@ -82,7 +134,7 @@ fn addresses(mut body: &[u8]) -> Option<Vec<(Peer, Vec<String>)>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use proptest::prelude::*;
 
@@ -98,6 +150,14 @@ mod tests {
         assert_eq!(Word::decode(&[1, 8]), Some(Word::Members(vec![8])));
         assert_eq!(Word::decode(&[]), None);
         assert_eq!(Word::decode(&[3]), None);
+        let ask = Word::Ask { number: 7, promise: true, ids: vec![Bid([9; 32])] };
+        assert_eq!(ask.encode(), [&[3, 7, 0, 0, 0, 1][..], &[9; 32]].concat());
+        assert_eq!(Word::decode(&ask.encode()), Some(ask));
+        let bits = vec![true, false, true, false, false, false, false, false, true];
+        assert_eq!(Word::Holds { number: 7, bits }.encode(), [4, 7, 0, 0, 0, 0b101, 1]);
+        let Some(Word::Holds { number: 7, bits }) = Word::decode(&[4, 7, 0, 0, 0, 0b101, 1]) else { panic!() };
+        assert_eq!((bits.len(), bits[0], bits[1], bits[2], bits[8]), (16, true, false, true, true));
+        assert_eq!(Word::decode(&[&[3, 7, 0, 0, 0, 1][..], &[9; 31]].concat()), None);
     }
 
     proptest! {

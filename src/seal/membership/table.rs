@@ -62,6 +62,21 @@ impl Table {
         self.epochs.keys().next_back().copied().unwrap_or(0)
     }
 
+    /// Devices that may read, by index.
+    pub fn readers(&self) -> impl Iterator<Item = &Member> {
+        self.members().filter(|m| m.role.reads())
+    }
+
+    /// Whether somebody who may read no more was given the newest epoch's secret, as when two admins changed the
+    /// members apart from each other: then an admin starts another.
+    pub fn is_compromised(&self) -> bool {
+        let reads = |writer: &WriterIndex| self.member(*writer).is_some_and(|m| m.role.reads());
+        match self.epochs.last_key_value() {
+            Some((_, boxes)) => !boxes.keys().all(reads),
+            None => self.added.values().any(|m| m.role.reads() && !reads(&m.writer)),
+        }
+    }
+
     /// The next index that the member `by` may give.
     pub fn next_writer(&self, by: WriterIndex) -> Option<WriterIndex> {
         lane(by)?.find(|index| !self.added.contains_key(index) && !self.removed.contains(index))

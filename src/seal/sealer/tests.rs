@@ -163,6 +163,27 @@ fn old_epochs_open_and_the_newest_seals() {
 }
 
 #[test]
+fn a_new_epoch_seals_at_once_and_who_has_not_learnt_it_cannot_read_what_it_sealed() {
+    let (ours, removed) = (sealer(1), sealer(1));
+    let mut old = Vec::new();
+    let before = ours.seal(BlockType::Data, 0, Codec::Raw, b"before", 6, None, &mut old).unwrap();
+    let clone = ours.clone();
+    assert!(ours.learn(65_536, &EpochSecret::new([42; 32])) && !ours.learn(65_536, &EpochSecret::new([42; 32])));
+    assert_eq!(clone.epoch(), 65_536);
+    let mut new = Vec::new();
+    let after = clone.seal(BlockType::Data, 0, Codec::Raw, b"after", 5, None, &mut new).unwrap();
+    assert_eq!((before.epoch, after.epoch), (0, 65_536));
+    for (r, bytes) in [(&before, &old), (&after, &new)] {
+        assert!(ours.open(BlockType::Data, 0, r, &mut bytes.clone()).is_ok());
+    }
+    // Whoever was put out has the bytes and even the reference.
+    assert!(removed.open(BlockType::Data, 0, &before, &mut old.clone()).is_ok());
+    assert_eq!(removed.open(BlockType::Data, 0, &after, &mut new.clone()).unwrap_err().kind(), Kind::Denied);
+    let guess = Ref { epoch: 0, ..after };
+    assert_eq!(removed.open(BlockType::Data, 0, &guess, &mut new.clone()).unwrap_err().kind(), Kind::Corrupt);
+}
+
+#[test]
 fn keys_need_epoch_zero_and_no_epoch_twice() {
     let twice = [secrets(1), secrets(1)].concat();
     for bad in [vec![], secrets(2).split_off(1), twice] {
@@ -288,7 +309,7 @@ fn a_badly_encoded_frame_is_refused_even_when_everything_verifies() {
     *padded.last_mut().unwrap() = 1;
     frames.push(padded);
     for mut text in frames {
-        let siv = s.siv(&s.0.newest, BlockType::Data, 0, &text);
+        let siv = s.siv(&s.newest(), BlockType::Data, 0, &text);
         let (key, nonce) = key_and_nonce(&siv);
         let tag = aead::encrypt(&key, nonce, &s.associated(0, BlockType::Data, 0), &mut text).unwrap();
         text.extend_from_slice(&tag);

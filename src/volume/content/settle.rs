@@ -155,6 +155,10 @@ impl Volume {
         let (dot, stamp) = ns.tick(&*self.clock);
         self.note_replaced(&inner.state);
         let known = std::mem::replace(&mut file.over, vec![dot]);
+        let old = inner.state.content.0.iter().find(|(dot, _)| known.contains(dot)).cloned();
+        if let Some(old) = old.filter(|_| ns.shared) {
+            self.lineage.lock().wrote(inode.id, dot, old);
+        }
         inner.state.content.replace(&known, dot, Version { data, size: plan.size, mtime, stamp });
         inner.state.assert_places(dot);
         let several = inner.state.content.0.len() > 1;

@@ -1,0 +1,92 @@
+//! `explain`: which device would serve each block of a file, and why.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::exchange::MOST_IDS;
+use super::super::service::Service;
+use crate::base::{Bid, Error, Kind, Result};
+use crate::net::{Peer, PeerFacts};
+use crate::volume::api::FileKind;
+use crate::wire::control::{BlockStat, Explained, ExplainedBlock, PathArg};
+
+/// Blocks explained one by one; a terabyte has millions.
+const MOST_BLOCKS: usize = 10_000;
+
+/// Ask everyone who is connected for what is not here.
+pub fn run(service: &Arc<Service>, at: &PathArg) -> Result<Explained> {
+    let place = service.place(at)?;
+    let node = place.node()?;
+    if node.attr()?.kind != FileKind::File {
+        return Err(Error::new(Kind::IsDirectory, "explain", place.shown()).with_source("only a file has blocks"));
+    }
+    let (blocks, more_blocks) = place.volume.blocks(node.ino, MOST_BLOCKS)?;
+    let holders = holders(service, &place.known, &blocks);
+    let shown = blocks.into_iter().map(|block| {
+        let found = Bid::from_hex(&block.id).and_then(|bid| holders.get(&bid)).map_or(&[][..], Vec::as_slice);
+        explained(block, found)
+    });
+    Ok(Explained { path: place.shown(), blocks: shown.collect(), more_blocks })
+}
+
+/// By block that is not here: who has it, the nearest first.
+fn holders(
+    service: &Service,
+    known: &super::super::volumes::Known,
+    blocks: &[BlockStat],
+) -> BTreeMap<Bid, Vec<(String, Duration)>> {
+    let mut found: BTreeMap<Bid, Vec<(String, Duration)>> = BTreeMap::new();
+    let (Some(net), Some(replica)) = (service.exchange.net(), service.exchange.replica(known.id)) else { return found };
+    let absent: Vec<Bid> = blocks.iter().filter(|b| !b.local).filter_map(|b| Bid::from_hex(&b.id)).collect();
+    let facts: BTreeMap<Peer, PeerFacts> = net.peers().into_iter().map(|f| (f.peer, f)).collect();
+    for peer in service.exchange.connected(&replica) {
+        let rtt = facts.get(&peer).and_then(|f| f.rtt).unwrap_or(Duration::MAX);
+        for ids in absent.chunks(MOST_IDS) {
+            let bits = replica.holds.ask(&net, &replica, &peer, ids, false).unwrap_or_default();
+            for (bid, _) in ids.iter().zip(bits).filter(|(_, has)| *has) {
+                found.entry(*bid).or_default().push((replica.name_of(&peer), rtt));
+            }
+        }
+    }
+    for list in found.values_mut() {
+        list.sort_by_key(|(_, rtt)| *rtt);
+    }
+    found
+}
+
+fn explained(block: BlockStat, holders: &[(String, Duration)]) -> ExplainedBlock {
+    let BlockStat { id, offset, bytes, local } = block;
+    let (from, why) = match holders {
+        _ if local => (String::new(), "it is here".to_owned()),
+        [] => (String::new(), "nobody who is connected has it".to_owned()),
+        [(only, _)] => (only.clone(), "the only one connected that has it".to_owned()),
+        [(first, rtt), ..] => {
+            let away = if *rtt == Duration::MAX { String::new() } else { format!(", {:.1} ms away", ms(*rtt)) };
+            (first.clone(), format!("the nearest of {} that have it{away}", holders.len()))
+        }
+    };
+    let peers = holders.iter().map(|(name, _)| name.clone()).collect();
+    ExplainedBlock { id, offset, bytes, local, from, why, peers }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_explained_by_where_it_is_and_who_is_nearest() {
+        let block = |local| BlockStat { id: "x".into(), offset: 0, bytes: 1, local };
+        assert_eq!(explained(block(true), &[]).why, "it is here");
+        assert_eq!(explained(block(false), &[]).from, "");
+        let (near, far) = (("b".to_owned(), Duration::from_millis(2)), ("a".to_owned(), Duration::MAX));
+        assert_eq!(explained(block(false), std::slice::from_ref(&far)).from, "a");
+        let two = explained(block(false), &[near, far]);
+        assert_eq!((two.from.as_str(), two.peers.len()), ("b", 2));
+        assert!(two.why.contains("nearest of 2") && two.why.contains("2.0 ms"), "{}", two.why);
+    }
+}

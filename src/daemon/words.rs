@@ -1,0 +1,86 @@
+//! Figures and states in words for people: what the command line and `/.lovage/status` both say.
+//!
+//! Pure. Must never print.
+
+use crate::wire::control::{PeerStatus, Status, VolumeStatus};
+
+/// Bytes for people: `1.5 GiB`.
+#[allow(clippy::cast_precision_loss)] // three digits are shown
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit < 5 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS.get(unit).unwrap_or(&"EiB"))
+}
+
+/// A duration for people: `2 d 3 h`.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86400, seconds % 86400 / 3600),
+    }
+}
+
+/// A name as one line of a terminal can show it: control characters escaped.
+pub fn printable(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Bytes a second sent to and received from a peer, by its id.
+pub type Rates<'r> = &'r dyn Fn(&str) -> Option<(u64, u64)>;
+
+/// What the daemon does, in lines; with `rates` also how fast.
+pub fn describe(status: &Status, rates: Rates<'_>) -> String {
+    let daemon = &status.daemon;
+    let mut out = format!(
+        "daemon   process {}, version {}, up {}\nhome     {}\n",
+        daemon.pid,
+        daemon.version,
+        span(daemon.uptime_s),
+        daemon.home
+    );
+    for volume in &status.volumes {
+        out.push_str(&describe_volume(volume));
+    }
+    for peer in &status.peers {
+        out.push_str(&describe_peer(peer, rates(&peer.id)));
+    }
+    if status.volumes.is_empty() {
+        out.push_str("volumes  none\n");
+    }
+    out
+}
+
+fn describe_peer(peer: &PeerStatus, rates: Option<(u64, u64)>) -> String {
+    let how = if peer.connected {
+        format!("connected by {}, {:.1} ms", peer.transport, peer.rtt_ms)
+    } else {
+        "away".to_owned()
+    };
+    let (sent, received) = (size(peer.sent_bytes), size(peer.received_bytes));
+    let address = peer.addresses.first().map(|a| format!(" at {a}")).unwrap_or_default();
+    let rates = rates.map(|(out, back)| format!(", {}/s out, {}/s in", size(out), size(back))).unwrap_or_default();
+    format!("peer     {} {how}{address}; {sent} sent, {received} received{rates}\n", printable(&peer.device))
+}
+
+fn describe_volume(volume: &VolumeStatus) -> String {
+    let mounts: Vec<_> = volume.mounts.iter().map(ToString::to_string).collect();
+    let mounts = if mounts.is_empty() { "not mounted".to_owned() } else { format!("on {}", mounts.join(", ")) };
+    let mut out = format!("volume   {} {mounts}\n", volume.name);
+    if volume.open {
+        let (bytes, local) = (size(volume.bytes), size(volume.local_bytes));
+        let (dirty, pad) = (size(volume.dirty_bytes), " ".repeat(9));
+        let counts = format!("{pad}{} files, {bytes}; {local} stored here, {dirty} waiting to be stored", volume.files);
+        out = format!("{out}{counts}\n{pad}root {}\n", volume.root);
+    }
+    out
+}
