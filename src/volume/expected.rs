@@ -19,7 +19,7 @@ pub struct Expected {
 
 impl Volume {
     /// For a walk of `tree`, as an [`Offer`](super::Offer) names it.
-    pub fn expect(&self, tree: &[u8]) -> Result<Expected> {
+    pub fn expecting(&self, tree: &[u8]) -> Result<Expected> {
         let root: Root = super::offer::decode(tree)?;
         let open = root.reference.map(|r| (r.bid, (r, root.level))).into_iter().collect();
         // Inner nodes have two children at least, leaves one entry.

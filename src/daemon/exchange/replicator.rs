@@ -136,7 +136,7 @@ fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<
     let walking = net.walk(from, replica.known.id, question, Class::Metadata, PATIENCE);
     let volume = &replica.volume;
     let brought = walking.and_then(|mut walking| {
-        let mut expected = volume.expect(tree)?;
+        let mut expected = volume.expecting(tree)?;
         let mut count = 0_u64;
         while let Some(block) = walking.next_blocking() {
             let (bid, bytes) = block?;

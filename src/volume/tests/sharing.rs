@@ -28,7 +28,7 @@ fn a_walk_brings_what_the_tree_refers_to_and_nothing_else() {
         .unwrap();
     assert!(sent.len() > 3);
     let stored = |v: &Volume| v.blocks().log().stat().live_bytes;
-    let mut expected = c.v(1).expect(&offer.trees[0]).unwrap();
+    let mut expected = c.v(1).expecting(&offer.trees[0]).unwrap();
     let junk = noise(9, 4000);
     let before = stored(c.v(1));
     let refused = c.v(1).take_expected(&mut expected, &Sealer::bid(&junk), &junk).unwrap_err();
@@ -38,7 +38,7 @@ fn a_walk_brings_what_the_tree_refers_to_and_nothing_else() {
     }
     let again = c.v(1).take_expected(&mut expected, &Sealer::bid(&sent[0]), &sent[0]).unwrap_err();
     assert_eq!(again.kind(), Kind::Corrupt, "each comes once");
-    assert!(c.v(1).expect(b"nonsense").is_err());
+    assert!(c.v(1).expecting(b"nonsense").is_err());
 }
 
 #[test]

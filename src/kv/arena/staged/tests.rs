@@ -1,3 +1,4 @@
+//! What has gathered is never missed by a reader nor lost by a sync, whoever writes it.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 use super::super::disk::Disk;
 use super::super::sim::{Call, Dice, SimDisk};
