@@ -64,14 +64,14 @@ fn the_hidden_directory_shows_status_and_conflicts_with_their_base() {
     let taken = fs::create_dir(a.at(".lovage")).unwrap_err();
     assert_eq!(taken.raw_os_error(), Some(libc::EEXIST), "{taken}");
     fs::create_dir(a.at("docs")).unwrap();
-    fs::write(a.at("docs/text.txt"), "one\ntwo\nthree\n").unwrap();
-    until("the file", || fs::read(b.at("docs/text.txt")).is_ok_and(|read| read == b"one\ntwo\nthree\n"));
+    fs::write(a.at("docs/text.txt"), "one\ntwo\nthree\nfour\n").unwrap();
+    until("the file", || fs::read(b.at("docs/text.txt")).is_ok_and(|read| read == b"one\ntwo\nthree\nfour\n"));
     until_equal(&[&a, &b]);
     lan.cable(1, false);
-    fs::write(a.at("docs/text.txt"), "ONE\ntwo\nthree\n").unwrap();
-    a.root();
     fs::write(a.at("docs/text.txt"), "ONE\ntwo\nthree\nfour\n").unwrap();
-    fs::write(b.at("docs/text.txt"), "one\ntwo\nTHREE\n").unwrap();
+    a.root();
+    fs::write(a.at("docs/text.txt"), "zero\nONE\ntwo\nthree\nfour\n").unwrap();
+    fs::write(b.at("docs/text.txt"), "one\ntwo\nthree\nFOUR\n").unwrap();
     a.root();
     b.root();
     lan.cable(1, true);
@@ -84,15 +84,15 @@ fn the_hidden_directory_shows_status_and_conflicts_with_their_base() {
         let mut texts: Vec<_> =
             fs::read_dir(&case).unwrap().map(|e| fs::read_to_string(e.unwrap().path()).unwrap()).collect();
         texts.sort();
-        assert_eq!(texts, ["ONE\ntwo\nthree\nfour\n", "one\ntwo\nTHREE\n", "one\ntwo\nthree\n"]);
-        assert_eq!(fs::read_to_string(case.join("base.txt")).unwrap(), "one\ntwo\nthree\n");
+        assert_eq!(texts, ["one\ntwo\nthree\nFOUR\n", "one\ntwo\nthree\nfour\n", "zero\nONE\ntwo\nthree\nfour\n"]);
+        assert_eq!(fs::read_to_string(case.join("base.txt")).unwrap(), "one\ntwo\nthree\nfour\n");
     }
     let path = a.at("docs/text.txt").to_string_lossy().into_owned();
     a.run(&["resolve", &path, "--merge", "false"]).failed(1, &["gave up"]);
     assert_eq!(found(&a).as_array().unwrap().len(), 1);
     let tool = r#"sh -c 'diff3 -m "$2" "$1" "$3" > "$4"' tool"#;
     a.run(&["resolve", &path, "--merge", tool]).done();
-    let merged = b"ONE\ntwo\nTHREE\nfour\n";
+    let merged = b"zero\nONE\ntwo\nthree\nFOUR\n";
     assert_eq!(fs::read(a.at("docs/text.txt")).unwrap(), merged);
     until("beta has it", || fs::read(b.at("docs/text.txt")).is_ok_and(|read| read == merged));
     until_equal(&[&a, &b]);

@@ -135,7 +135,7 @@ fn first_value(head: &[u8]) -> Option<Digest> {
 
 fn aside(keys: &Keys, r: &Ref, start: usize, values: &[Digest]) -> Vec<u8> {
     match u8::try_from(start) {
-        Ok(start) if !values.is_empty() => [&mark(&keys, r, start)[..], &[start], values.as_flattened()].concat(),
+        Ok(start) if !values.is_empty() => [&mark(keys, r, start)[..], &[start], values.as_flattened()].concat(),
         _ => Vec::new(),
     }
 }

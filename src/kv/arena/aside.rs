@@ -82,7 +82,9 @@ impl Asides {
             state.file = Mapped::open(disk, header);
         }
         // What came meanwhile stays for the next time.
-        seen.iter().for_each(|offset| drop(state.young.remove(offset)));
+        for offset in &seen {
+            state.young.remove(offset);
+        }
     }
 }
 
@@ -107,7 +109,9 @@ fn encode(header: &ArenaHeader, kept: &[(u64, Vec<u8>)]) -> Vec<u8> {
         out.extend_from_slice(&u32::try_from(offset / 8).unwrap_or(u32::MAX).to_le_bytes());
         out.extend_from_slice(&number(end));
     }
-    kept.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
+    for (_, bytes) in kept {
+        out.extend_from_slice(bytes);
+    }
     out
 }
 
