@@ -69,8 +69,17 @@ impl Kv for ArenaKv {
     }
 
     fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
-        let (log, id) = (Arc::clone(&self.log), *id);
-        Box::pin(blocking(move || log.sync(log.put(&id, &value)?)))
+        self.put_many(vec![(*id, value)])
+    }
+
+    /// One sync for all.
+    fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
+        let log = Arc::clone(&self.log);
+        Box::pin(blocking(move || {
+            let put = |(id, value): &(Bid, Bytes)| log.put(id, value);
+            let last = blocks.iter().map(put).collect::<Result<Vec<_>>>()?.into_iter().max();
+            last.map_or(Ok(()), |lsn| log.sync(lsn))
+        }))
     }
 
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {

@@ -9,11 +9,22 @@ use proptest::prelude::*;
 use super::*;
 
 /// Every backend: how its location is made from an empty folder, and whether it outlives its value.
-const BACKENDS: [(&str, bool); 4] =
-    [("memory:", false), ("file:{}/f", true), ("arena:{}/a", true), ("sled:{}/s", true)];
+const BACKENDS: [(&str, bool); 5] =
+    [("memory:", false), ("file:{}/f", true), ("arena:{}/a", true), ("sled:{}/s", true), ("sqlite:{}/q", true)];
+
+/// Servers that the environment names, separated by spaces: `s3://bucket{}?endpoint=...`.
+fn served() -> Vec<String> {
+    let named = std::env::var("LOVAGE_TEST_STORES").unwrap_or_default();
+    if named.is_empty() {
+        eprintln!("no server is named in LOVAGE_TEST_STORES: services are not tested");
+    }
+    named.split_whitespace().map(str::to_owned).collect()
+}
 
 fn each(test: impl Fn(&dyn Fn() -> Arc<dyn Kv>, bool)) {
-    for (pattern, lasting) in BACKENDS {
+    let served = served();
+    let all = BACKENDS.iter().copied().chain(served.iter().map(|pattern| (pattern.as_str(), true)));
+    for (pattern, lasting) in all {
         let dir = tempfile::tempdir().unwrap();
         let location = pattern.replace("{}", dir.path().to_str().unwrap());
         test(&|| open(&location).unwrap(), lasting);
@@ -21,7 +32,8 @@ fn each(test: impl Fn(&dyn Fn() -> Arc<dyn Kv>, bool)) {
 }
 
 fn wait<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(task)
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap()).block_on(task)
 }
 
 fn block(n: u32, len: usize) -> (Bid, Bytes) {
@@ -56,6 +68,27 @@ fn what_was_acknowledged_is_there_in_the_next_process() {
             assert_eq!(wait(kv.get(&id)).unwrap(), Some(value));
             assert_eq!(wait(kv.get_head("w1")).unwrap().as_deref(), Some(&b"head"[..]));
         }
+    });
+}
+
+#[test]
+fn many_blocks_at_once_are_each_there() {
+    each(|open, lasting| {
+        let kv = open();
+        let blocks: Vec<_> = (0..300).map(|n| block(n, 100 + n as usize)).collect();
+        wait(kv.put(&blocks[7].0, blocks[7].1.clone())).unwrap();
+        wait(kv.put_many(blocks.clone())).unwrap();
+        wait(kv.put_many(Vec::new())).unwrap();
+        let again = if lasting {
+            drop(kv);
+            open()
+        } else {
+            kv
+        };
+        for (id, value) in blocks.iter().step_by(13) {
+            assert_eq!(wait(again.get(id)).unwrap().as_ref(), Some(value), "{}", again.name());
+        }
+        assert_eq!(wait(again.stat()).unwrap().blocks, 300, "{}", again.name());
     });
 }
 

@@ -3,6 +3,7 @@
 //! A block's bytes are on the disk before its name is. Must never trust that a file that exists is
 //! whole: a put over an existing name compares, and heals.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,15 +43,24 @@ impl Blocks {
         self.folder(id.0[0]).join(id.to_string())
     }
 
-    fn put(&self, id: &Bid, value: &[u8]) -> io::Result<()> {
+    /// Each folder is synced once, also where the block was there: whoever wrote it may not have come to that.
+    fn put(&self, blocks: &[(Bid, Bytes)]) -> Result<()> {
+        let mut folders = BTreeSet::new();
+        for (id, value) in blocks {
+            self.put_one(id, value).io("store block", || id.to_string())?;
+            folders.insert(id.0[0]);
+        }
+        let sync = |first| sync_dir(&self.folder(first)).io("sync folder", || self.folder(first).display().to_string());
+        folders.into_iter().try_for_each(sync)
+    }
+
+    fn put_one(&self, id: &Bid, value: &[u8]) -> io::Result<()> {
         let (folder, path) = (self.folder(id.0[0]), self.path(id));
         if read_if_there(&path)?.as_deref() == Some(value) {
-            // Whoever wrote it may not have come to sync the folder.
-            return sync_dir(&folder);
+            return Ok(());
         }
         create_dirs(&folder)?;
-        fs::rename(write_draft(&folder, value)?, &path)?;
-        sync_dir(&folder)
+        fs::rename(write_draft(&folder, value)?, &path)
     }
 
     fn delete(&self, id: &Bid) -> io::Result<()> {
@@ -100,8 +110,12 @@ impl Kv for FileKv {
     }
 
     fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
-        let (blocks, id) = (self.blocks.clone(), *id);
-        Box::pin(blocking(move || blocks.put(&id, &value).io("store block", || id.to_string())))
+        self.put_many(vec![(*id, value)])
+    }
+
+    fn put_many(&self, given: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
+        let blocks = self.blocks.clone();
+        Box::pin(blocking(move || blocks.put(&given)))
     }
 
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::arena::Options;
-use super::{ArenaKv, FileKv, Kv, MemoryKv, SledKv};
+use super::object::Place;
+use super::{ArenaKv, FileKv, Kv, MemoryKv, SledKv, SqliteKv};
 use crate::base::{Error, Kind, Result};
 
 /// What a location names.
@@ -20,6 +21,10 @@ pub enum Location<'a> {
     File(&'a Path),
     /// `sled:DIR`
     Sled(&'a Path),
+    /// `sqlite:FILE`
+    Sqlite(&'a Path),
+    /// `s3://...`, `sftp://...`, `webdav://...`, `webdavs://...`
+    Service(Place<'a>),
 }
 
 impl<'a> Location<'a> {
@@ -33,12 +38,14 @@ impl<'a> Location<'a> {
             "arena" => dir().map(Self::Arena),
             "file" => dir().map(Self::File),
             "sled" => dir().map(Self::Sled),
+            "sqlite" => dir().map(Self::Sqlite),
+            "s3" | "sftp" | "webdav" | "webdavs" => Place::parse(location, scheme, rest).map(Self::Service),
             _ => Err(invalid()),
         }
     }
 }
 
-/// Open the store at `location`: `memory:`, `arena:DIR`, `file:DIR` or `sled:DIR`.
+/// Open the store at `location`. A service is not contacted yet.
 ///
 /// [`Kind::Invalid`] for anything else; otherwise whatever opening gives.
 pub fn open(location: &str) -> Result<Arc<dyn Kv>> {
@@ -47,6 +54,8 @@ pub fn open(location: &str) -> Result<Arc<dyn Kv>> {
         Location::Arena(dir) => Arc::new(ArenaKv::open(dir, Options::default())?),
         Location::File(dir) => Arc::new(FileKv::open(dir)?),
         Location::Sled(dir) => Arc::new(SledKv::open(dir)?),
+        Location::Sqlite(file) => Arc::new(SqliteKv::open(file)?),
+        Location::Service(place) => Arc::new(place.open()?),
     })
 }
 
@@ -57,7 +66,7 @@ mod tests {
 
     #[test]
     fn unknown_and_incomplete_locations_are_refused() {
-        for bad in ["", "x", "/tmp/x", "nfs:/x", "file:", "arena:", "memory:x"] {
+        for bad in ["", "x", "/tmp/x", "nfs:/x", "file:", "arena:", "memory:x", "sqlite:", "s3:bucket"] {
             assert_eq!(open(bad).err().map(|e| e.kind()), Some(Kind::Invalid), "{bad}");
         }
         assert_eq!(open("memory:").unwrap().name(), "memory:");

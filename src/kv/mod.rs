@@ -14,7 +14,11 @@ mod heads;
 pub mod local;
 mod location;
 mod memory;
+pub mod multi;
+mod object;
 mod sled_kv;
+mod sqlite_kv;
+pub mod steady;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,7 +31,11 @@ pub use arena_kv::ArenaKv;
 pub use file::FileKv;
 pub use location::{Location, open};
 pub use memory::MemoryKv;
+pub use multi::MultiKv;
+pub use object::ObjectKv;
 pub use sled_kv::SledKv;
+pub use sqlite_kv::SqliteKv;
+pub use steady::Steady;
 
 /// The answer of an asynchronous operation. Dropping it cancels the operation.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -83,6 +91,16 @@ pub trait Kv: Send + Sync {
     /// Store a value; durable when done. Storing an id again is harmless, and heals a copy the store
     /// finds to differ.
     fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()>;
+    /// Store many values; durable when done, some of them when it fails. Cheaper than one by one where the store
+    /// can gather them; at most some 16 MiB at once is best.
+    fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
+        Box::pin(async move {
+            for (id, value) in blocks {
+                self.put(&id, value).await?;
+            }
+            Ok(())
+        })
+    }
     /// Which of `ids` are here, in their order.
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>>;
     /// Remove blocks; absent ones are skipped.
@@ -99,6 +117,11 @@ pub trait Kv: Send + Sync {
     fn list_heads(&self) -> Task<'_, Vec<String>>;
     /// Remove a head; an absent one is no error.
     fn delete_head<'a>(&'a self, name: &'a str) -> Task<'a, ()>;
+}
+
+/// Whether `bytes` are those that `id` names.
+pub fn is_genuine(id: &Bid, bytes: &[u8]) -> bool {
+    hash(&[b"blk1", bytes]) == id.0
 }
 
 /// Run blocking work off the executor's threads where there is an executor.

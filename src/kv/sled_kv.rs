@@ -53,8 +53,8 @@ fn head_key(name: &str) -> Result<Vec<u8>> {
 }
 
 impl Inner {
-    fn put(&self, id: &Bid, value: &[u8]) -> Result<()> {
-        self.map.insert(&block_key(id), value)?;
+    fn put(&self, blocks: &[(Bid, Bytes)]) -> Result<()> {
+        blocks.iter().try_for_each(|(id, value)| self.map.insert(&block_key(id), value))?;
         self.map.flush()
     }
 
@@ -111,8 +111,11 @@ impl Kv for SledKv {
     }
 
     fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
-        let id = *id;
-        self.run(move |s| s.put(&id, &value))
+        self.put_many(vec![(*id, value)])
+    }
+
+    fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
+        self.run(move |s| s.put(&blocks))
     }
 
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {

@@ -1,0 +1,367 @@
+//! Blocks and heads as objects of a service: S3 of any make, an SSH account, WebDAV.
+//!
+//! Blocks are gathered in packs (`packs/NAME`, see [`pack`]), so that a thousand small files are a handful of requests;
+//! a head is `heads/NAME`. The indexes of all packs are read when the store is first used and kept in memory. Other
+//! devices may write beside: packs are only ever added and replaced, and who misses one looks at the listing again.
+//! Must never remove a pack before what is left of it is stored elsewhere.
+
+mod index;
+mod open;
+mod pack;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::{Expect, Kv, KvStat, Task, check_head_name, is_genuine};
+use crate::base::sync::RwLock;
+use crate::base::{Bid, Error, Kind, Result};
+
+use index::Index;
+use pack::{PackName, Span};
+use service::Service;
+
+pub use open::Place;
+
+/// Requests for indexes under way at once.
+const AT_ONCE: usize = 16;
+/// Largest object believed to be a head.
+const MAX_HEAD: usize = 4 << 20;
+/// Packs below this many bytes are small; so many of them are gathered into larger ones.
+const SMALL: u64 = 1 << 20;
+const TOO_MANY: usize = 32;
+
+/// See the module.
+#[derive(Debug)]
+pub struct ObjectKv {
+    service: Arc<Service>,
+    index: RwLock<Index>,
+    /// How often there was reason to compare the index with the listing, and which of those is done.
+    wanted: AtomicU64,
+    compared: AtomicU64,
+    /// Held by who compares, and by who replaces packs.
+    turn: tokio::sync::Mutex<()>,
+    /// Held while a head is compared and replaced: not every service does that in one step, whatever it says.
+    heads: tokio::sync::Mutex<()>,
+}
+
+fn pack_path(name: &PackName) -> String {
+    format!("packs/{name}")
+}
+
+fn head_path(name: &str) -> Result<String> {
+    check_head_name(name)?;
+    Ok(format!("heads/{name}"))
+}
+
+fn bytes_of(span: Span) -> Range<u64> {
+    u64::from(span.offset)..u64::from(span.offset) + u64::from(span.len)
+}
+
+impl ObjectKv {
+    fn new(service: Service) -> Self {
+        Self {
+            service: Arc::new(service),
+            index: RwLock::default(),
+            wanted: AtomicU64::new(1),
+            compared: AtomicU64::new(0),
+            turn: tokio::sync::Mutex::default(),
+            heads: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Others may have written: compare before the next answer that something is absent.
+    fn want(&self) {
+        self.wanted.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Compare the index with the listing, unless that was done since it was last wanted.
+    async fn fresh(&self) -> Result<()> {
+        if self.compared.load(Ordering::Acquire) >= self.wanted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        let wanted = self.wanted.load(Ordering::Acquire);
+        if self.compared.load(Ordering::Acquire) < wanted {
+            self.compare().await?;
+            self.compared.store(wanted, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The same, once in the life of this value.
+    async fn loaded(&self) -> Result<()> {
+        if self.compared.load(Ordering::Acquire) == 0 { self.fresh().await } else { Ok(()) }
+    }
+
+    /// With the turn held.
+    async fn compare(&self) -> Result<()> {
+        let listed = self.service.list("list blocks", "packs/").await?;
+        let listed: BTreeMap<PackName, u64> =
+            listed.into_iter().filter_map(|(name, size)| Some((PackName::parse(&name)?, size))).collect();
+        self.index.write().keep_only(&listed);
+        let mut reading = JoinSet::new();
+        let new: Vec<_> = listed.into_iter().filter(|(name, _)| !self.index.read().knows(name)).collect();
+        let mut next = new.into_iter();
+        loop {
+            while reading.len() < AT_ONCE
+                && let Some((name, size)) = next.next()
+            {
+                let service = Arc::clone(&self.service);
+                reading.spawn(async move { read_index(&service, name, size).await.map(|spans| (name, size, spans)) });
+            }
+            let Some(read) = reading.join_next().await else { break };
+            let lost = |e| Error::new(Kind::Other, "read the indexes of packs", self.service.name()).with_source(e);
+            let (name, size, spans) = read.map_err(lost)??;
+            if let Some(spans) = spans {
+                self.index.write().add(name, size, &spans, false);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, id: &Bid) -> Result<Option<Bytes>> {
+        self.loaded().await?;
+        let first = self.index.read().find(id);
+        if let Some((name, span)) = first
+            && let Some(bytes) = self.service.read_part("read block", &pack_path(&name), bytes_of(span)).await?
+        {
+            return Ok(Some(bytes));
+        }
+        if first.is_some() {
+            // Its pack was replaced by another device.
+            self.want();
+        }
+        self.fresh().await?;
+        let Some((name, span)) = self.index.read().find(id) else { return Ok(None) };
+        if first == Some((name, span)) {
+            return Err(Error::new(Kind::Corrupt, "read block", self.service.name())
+                .with_source("a pack is listed and cannot be read"));
+        }
+        self.service.read_part("read block", &pack_path(&name), bytes_of(span)).await
+    }
+
+    /// Store blocks in as few packs as hold them.
+    async fn write(&self, blocks: Vec<(Bid, Bytes)>, what: &'static str) -> Result<Vec<PackName>> {
+        let mut names = Vec::new();
+        for blocks in packed(blocks) {
+            let (name, object, spans) = pack::build(blocks);
+            let size = object.len() as u64;
+            self.service.write(what, &pack_path(&name), object).await?;
+            self.index.write().add(name, size, &spans, true);
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// Of `blocks`, those that are not here; a copy that differs is dropped first.
+    async fn lacking(&self, blocks: Vec<(Bid, Bytes)>) -> Result<Vec<(Bid, Bytes)>> {
+        self.fresh().await?;
+        let (mut lacking, mut rotten) = (Vec::new(), BTreeSet::new());
+        for (id, value) in blocks {
+            if self.index.read().find(&id).is_some() {
+                if self.read(&id).await.is_ok_and(|found| found.as_ref() == Some(&value)) {
+                    continue;
+                }
+                rotten.insert(id);
+            }
+            lacking.push((id, value));
+        }
+        if !rotten.is_empty() {
+            self.without(&rotten).await?;
+        }
+        Ok(lacking)
+    }
+
+    /// Replace the packs that have any of `ids` by packs of what is left of them.
+    async fn without(&self, ids: &BTreeSet<Bid>) -> Result<()> {
+        let packs: BTreeSet<PackName> = {
+            let index = self.index.read();
+            ids.iter().filter_map(|id| index.find(id)).map(|(name, _)| name).collect()
+        };
+        let _turn = self.turn.lock().await;
+        self.replace(&packs, ids).await
+    }
+
+    /// With the turn held.
+    async fn replace(&self, packs: &BTreeSet<PackName>, but: &BTreeSet<Bid>) -> Result<()> {
+        for name in packs {
+            let found = self.index.read().of_pack(name);
+            let left: Vec<_> = found.into_iter().filter(|(id, _)| !but.contains(id)).collect();
+            let left = if left.is_empty() { Vec::new() } else { self.cut(name, left).await? };
+            if self.write(left, "rewrite a pack").await?.contains(name) {
+                continue;
+            }
+            self.index.write().remove(name);
+            self.service.delete("remove a pack", &pack_path(name)).await?;
+        }
+        // Packs that shared blocks with these may have been forgotten with them.
+        self.want();
+        Ok(())
+    }
+
+    /// The blocks of a pack, those that verify.
+    async fn cut(&self, name: &PackName, wanted: Vec<(Bid, Span)>) -> Result<Vec<(Bid, Bytes)>> {
+        let Some(object) = self.service.read("read a pack", &pack_path(name)).await? else { return Ok(Vec::new()) };
+        let mut blocks = Vec::with_capacity(wanted.len());
+        for (id, span) in wanted {
+            let (start, end) = (span.offset as usize, span.offset as usize + span.len as usize);
+            if object.len() >= end && is_genuine(&id, &object[start..end]) {
+                blocks.push((id, object.slice(start..end)));
+            } else {
+                tracing::error!(store = self.service.name(), block = %id, "a block in a pack is damaged and was dropped");
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Gather small packs when there are many.
+    async fn gather(&self) -> Result<()> {
+        let small = self.index.read().small(SMALL);
+        if small.len() < TOO_MANY {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        let mut blocks = Vec::new();
+        for name in &small {
+            let spans = self.index.read().of_pack(name);
+            blocks.extend(self.cut(name, spans).await?);
+        }
+        self.write(blocks, "gather small packs").await?;
+        for name in &small {
+            // What is found elsewhere now leaves it empty.
+            if self.index.read().of_pack(name).is_empty() {
+                self.index.write().remove(name);
+                self.service.delete("remove a pack", &pack_path(name)).await?;
+            }
+        }
+        self.want();
+        Ok(())
+    }
+}
+
+/// `blocks` in runs that each fit a pack.
+fn packed(blocks: Vec<(Bid, Bytes)>) -> Vec<Vec<(Bid, Bytes)>> {
+    let (mut runs, mut run, mut size) = (Vec::new(), Vec::new(), 0);
+    for (id, value) in blocks {
+        if !run.is_empty() && (size + value.len() > pack::FULL || run.len() == pack::MOST) {
+            runs.push(std::mem::take(&mut run));
+            size = 0;
+        }
+        size += value.len();
+        run.push((id, value));
+    }
+    if !run.is_empty() {
+        runs.push(run);
+    }
+    runs
+}
+
+/// The spans in a pack; `None` if it went meanwhile, or does not verify: then it is as if it were not there.
+async fn read_index(service: &Service, name: PackName, size: u64) -> Result<Option<Vec<(Bid, Span)>>> {
+    let Some(start) = size.checked_sub(name.index_len()) else { return Ok(None) };
+    let read = service.read_part("read the index of a pack", &pack_path(&name), start..size).await;
+    let index = match read {
+        Err(e) if e.kind() != Kind::Corrupt => return Err(e),
+        Ok(None) => return Ok(None),
+        other => other.ok().flatten().unwrap_or_default(),
+    };
+    let spans = pack::parse_index(name, size, &index);
+    if spans.is_none() {
+        tracing::error!(store = service.name(), pack = %name, "the index of a pack is damaged: its blocks are as if absent");
+    }
+    Ok(spans)
+}
+
+impl Kv for ObjectKv {
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
+    fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
+        Box::pin(self.read(id))
+    }
+
+    fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
+        self.put_many(vec![(*id, value)])
+    }
+
+    fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
+        Box::pin(async move {
+            let lacking = self.lacking(blocks).await?;
+            self.write(lacking, "store blocks").await?;
+            self.gather().await
+        })
+    }
+
+    fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
+        Box::pin(async move {
+            self.loaded().await?;
+            let index = self.index.read();
+            Ok(ids.iter().map(|id| index.find(id).is_some()).collect())
+        })
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
+        Box::pin(async move {
+            self.fresh().await?;
+            self.without(&ids.iter().copied().collect()).await
+        })
+    }
+
+    fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {
+        Box::pin(async move {
+            self.fresh().await?;
+            Ok(self.index.read().list(after, limit))
+        })
+    }
+
+    fn stat(&self) -> Task<'_, KvStat> {
+        Box::pin(async move {
+            self.fresh().await?;
+            let (blocks, bytes) = self.index.read().totals();
+            Ok(KvStat { blocks, bytes })
+        })
+    }
+
+    fn get_head<'a>(&'a self, name: &'a str) -> Task<'a, Option<Bytes>> {
+        Box::pin(async move {
+            let found = self.service.read("read head", &head_path(name)?).await?;
+            Ok(found.filter(|bytes| bytes.len() <= MAX_HEAD))
+        })
+    }
+
+    fn put_head<'a>(&'a self, name: &'a str, value: Bytes, expect: Expect) -> Task<'a, ()> {
+        Box::pin(async move {
+            let path = head_path(name)?;
+            let _turn = self.heads.lock().await;
+            if self.service.compares() {
+                return self.service.replace(name, &path, value, expect).await;
+            }
+            expect.check(name, self.service.read("read head", &path).await?.as_deref())?;
+            self.service.write("replace head", &path, value).await
+        })
+    }
+
+    /// Also has the next miss look for packs that came with the heads.
+    fn list_heads(&self) -> Task<'_, Vec<String>> {
+        Box::pin(async move {
+            let names = self.service.list("list heads", "heads/").await?.into_iter().map(|(name, _)| name);
+            let mut names: Vec<String> = names.filter(|n| check_head_name(n).is_ok()).collect();
+            names.sort_unstable();
+            self.want();
+            Ok(names)
+        })
+    }
+
+    fn delete_head<'a>(&'a self, name: &'a str) -> Task<'a, ()> {
+        Box::pin(async move { self.service.delete("delete head", &head_path(name)?).await })
+    }
+}

@@ -1,0 +1,142 @@
+//! A service with objects by name, in this project's errors. Knows no blocks.
+//!
+//! Where a write can be seen half done (SFTP, WebDAV), it goes to `drafts/` and is renamed. Must never take a service's
+//! "not found" for a missing bucket as a missing object.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use opendal::{ErrorKind, Operator};
+
+use super::super::Expect;
+use crate::base::port::{Entropy, System};
+use crate::base::{Error, Kind, Result};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Service {
+    name: String,
+    operator: Operator,
+}
+
+fn is_absent(error: &opendal::Error) -> bool {
+    error.kind() == ErrorKind::NotFound && !error.to_string().contains("NoSuchBucket")
+}
+
+/// What a service's error means to a caller.
+pub fn failed(what: &'static str, name: &str, error: opendal::Error) -> Error {
+    let kind = match error.kind() {
+        ErrorKind::NotFound => Kind::NotFound,
+        ErrorKind::PermissionDenied => Kind::Denied,
+        ErrorKind::ConfigInvalid => Kind::Invalid,
+        ErrorKind::Unsupported => Kind::Unsupported,
+        ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists | ErrorKind::Conflict => Kind::Exists,
+        ErrorKind::RangeNotSatisfied => Kind::Corrupt,
+        ErrorKind::RateLimited => Kind::Unreachable,
+        _ if error.is_temporary() => Kind::Unreachable,
+        _ => Kind::Other,
+    };
+    Error::new(kind, what, name).with_source(error)
+}
+
+impl Service {
+    /// A service, called `name` in messages.
+    pub fn new(name: String, operator: Operator) -> Self {
+        Self { name, operator }
+    }
+
+    /// The location it was made from.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn error(&self, what: &'static str) -> impl Fn(opendal::Error) -> Error + '_ {
+        move |error| failed(what, &self.name, error)
+    }
+
+    /// A whole object.
+    pub async fn read(&self, what: &'static str, path: &str) -> Result<Option<Bytes>> {
+        match self.operator.read(path).await {
+            Ok(bytes) => Ok(Some(bytes.to_bytes())),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(self.error(what)(e)),
+        }
+    }
+
+    /// Part of an object. [`Kind::Corrupt`] if it has no such part.
+    pub async fn read_part(&self, what: &'static str, path: &str, part: Range<u64>) -> Result<Option<Bytes>> {
+        if part.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        let len = part.end - part.start;
+        match self.operator.read_with(path).range(part).await {
+            Ok(bytes) if bytes.len() as u64 == len => Ok(Some(bytes.to_bytes())),
+            Ok(_) => Err(Error::new(Kind::Corrupt, what, &self.name).with_source("the object is shorter than it was")),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(self.error(what)(e)),
+        }
+    }
+
+    /// Write an object so that nobody sees half of it under its name.
+    pub async fn write(&self, what: &'static str, path: &str, value: Bytes) -> Result<()> {
+        if !self.operator.info().capability().rename {
+            return self.operator.write(path, value).await.map(drop).map_err(self.error(what));
+        }
+        let mut salt = [0; 8];
+        System.fill(&mut salt);
+        let draft = format!("drafts/{:016x}", u64::from_le_bytes(salt));
+        self.operator.write(&draft, value).await.map_err(self.error(what))?;
+        if self.operator.rename(&draft, path).await.is_err() {
+            // Some servers do not rename over what is there.
+            self.operator.delete(path).await.map_err(self.error(what))?;
+            self.operator.rename(&draft, path).await.map_err(self.error(what))?;
+        }
+        Ok(())
+    }
+
+    /// Remove an object; an absent one is no error.
+    pub async fn delete(&self, what: &'static str, path: &str) -> Result<()> {
+        match self.operator.delete(path).await {
+            Err(e) if !is_absent(&e) => Err(self.error(what)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names and sizes of the objects right below `folder`, which ends in a slash.
+    pub async fn list(&self, what: &'static str, folder: &str) -> Result<Vec<(String, u64)>> {
+        match self.operator.list(folder).await {
+            Ok(found) => {
+                let files = found.into_iter().filter(|entry| entry.metadata().is_file());
+                Ok(files.map(|entry| (entry.name().to_owned(), entry.metadata().content_length())).collect())
+            }
+            Err(e) if is_absent(&e) => Ok(Vec::new()),
+            Err(e) => Err(self.error(what)(e)),
+        }
+    }
+
+    /// Whether the service itself compares before it writes.
+    pub fn compares(&self) -> bool {
+        let can = self.operator.info().capability();
+        can.write_with_if_not_exists && can.write_with_if_match
+    }
+
+    /// Replace an object of a service that [`Self::compares`] if it is as expected.
+    pub async fn replace(&self, name: &str, path: &str, value: Bytes, expect: Expect) -> Result<()> {
+        let error = self.error("replace head");
+        let done = match expect {
+            Expect::Anything => self.operator.write(path, value).await,
+            Expect::Nothing => self.operator.write_with(path, value).if_not_exists(true).await,
+            Expect::Version(_) => {
+                let etag = match self.operator.stat(path).await {
+                    Ok(found) => found.etag().unwrap_or_default().to_owned(),
+                    Err(e) if is_absent(&e) => return expect.check(name, None),
+                    Err(e) => return Err(error(e)),
+                };
+                let current = self.operator.read_with(path).if_match(&etag).await.map_err(&error)?;
+                expect.check(name, Some(&current.to_bytes()))?;
+                self.operator.write_with(path, value).if_match(&etag).await
+            }
+        };
+        done.map(drop).map_err(error)
+    }
+}

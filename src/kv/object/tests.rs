@@ -1,0 +1,162 @@
+//! Packs in a service that is this process: how many requests things take, and what two writers do to each other.
+#![allow(clippy::unwrap_used)]
+
+use opendal::Operator;
+use opendal::services::Memory;
+
+use super::super::MemoryKv;
+use super::*;
+use crate::base::hash;
+
+fn operator() -> Operator {
+    Operator::new(Memory::default()).unwrap()
+}
+
+fn opened(operator: &Operator) -> ObjectKv {
+    ObjectKv::new(Service::new("memory service".into(), operator.clone()))
+}
+
+fn blocks(range: Range<u32>, len: usize) -> Vec<(Bid, Bytes)> {
+    let block = |n: u32| {
+        let value = Bytes::from(n.to_le_bytes().repeat(len / 4));
+        (Bid(hash(&[b"blk1", &value])), value)
+    };
+    range.map(block).collect()
+}
+
+async fn objects(operator: &Operator) -> usize {
+    operator.list("packs/").await.map_or(0, |found| found.len())
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn ten_thousand_small_blocks_are_a_handful_of_objects() {
+    wait(async {
+        let operator = operator();
+        let given = blocks(0..10_000, 4096);
+        opened(&operator).put_many(given.clone()).await.unwrap();
+        assert_eq!(objects(&operator).await, 3);
+        let again = opened(&operator);
+        for (id, value) in given.iter().step_by(999) {
+            assert_eq!(again.get(id).await.unwrap().as_ref(), Some(value));
+        }
+        again.put_many(given).await.unwrap();
+        assert_eq!(objects(&operator).await, 3, "nothing was stored twice");
+    });
+}
+
+#[test]
+fn many_small_packs_become_few() {
+    wait(async {
+        let operator = operator();
+        let kv = opened(&operator);
+        let given = blocks(0..200, 1000);
+        for (id, value) in &given {
+            kv.put(id, value.clone()).await.unwrap();
+        }
+        assert!(objects(&operator).await < TOO_MANY);
+        let again = opened(&operator);
+        for (id, value) in &given {
+            assert_eq!(again.get(id).await.unwrap().as_ref(), Some(value));
+            assert_eq!(kv.get(id).await.unwrap().as_ref(), Some(value));
+        }
+    });
+}
+
+#[test]
+fn what_another_device_added_gathered_or_deleted_shows_here() {
+    wait(async {
+        let operator = operator();
+        let (one, two) = (opened(&operator), opened(&operator));
+        let given = blocks(0..60, 1000);
+        one.put(&given[0].0, given[0].1.clone()).await.unwrap();
+        assert_eq!(two.get(&given[0].0).await.unwrap().as_ref(), Some(&given[0].1));
+        for (id, value) in &given {
+            one.put(id, value.clone()).await.unwrap(); // gathers: the pack that `two` knows is gone
+        }
+        assert_eq!(two.get(&given[0].0).await.unwrap().as_ref(), Some(&given[0].1));
+        two.list_heads().await.unwrap();
+        assert_eq!(two.get(&given[59].0).await.unwrap().as_ref(), Some(&given[59].1));
+        two.delete(&[given[0].0]).await.unwrap();
+        one.list_heads().await.unwrap();
+        assert_eq!(one.get(&given[0].0).await.unwrap(), None);
+        assert_eq!(one.get(&given[1].0).await.unwrap().as_ref(), Some(&given[1].1));
+    });
+}
+
+#[test]
+fn a_pack_cut_short_or_with_another_index_has_no_blocks_and_disturbs_no_other() {
+    wait(async {
+        let operator = operator();
+        let given = blocks(0..3, 1000);
+        for (id, value) in &given {
+            opened(&operator).put(id, value.clone()).await.unwrap();
+        }
+        let names: Vec<String> = operator.list("packs/").await.unwrap().iter().map(|e| e.path().to_owned()).collect();
+        operator.write(&names[0], vec![0_u8; 10]).await.unwrap();
+        let mut object = operator.read(&names[1]).await.unwrap().to_vec();
+        let at = object.len() - 20;
+        object[at] ^= 1;
+        operator.write(&names[1], object).await.unwrap();
+        let kv = opened(&operator);
+        assert_eq!(kv.stat().await.unwrap().blocks, 1);
+        kv.put_many(given.clone()).await.unwrap();
+        for (id, value) in &given {
+            assert_eq!(opened(&operator).get(id).await.unwrap().as_ref(), Some(value), "healed");
+        }
+    });
+}
+
+#[test]
+fn a_rotten_block_is_replaced_by_the_next_put() {
+    wait(async {
+        let operator = operator();
+        let given = blocks(0..3, 1000);
+        opened(&operator).put_many(given.clone()).await.unwrap();
+        let name = operator.list("packs/").await.unwrap()[0].path().to_owned();
+        let mut object = operator.read(&name).await.unwrap().to_vec();
+        object[1500] ^= 1;
+        operator.write(&name, object).await.unwrap();
+        opened(&operator).put_many(given.clone()).await.unwrap();
+        for (id, value) in &given {
+            assert_eq!(opened(&operator).get(id).await.unwrap().as_ref(), Some(value));
+        }
+    });
+}
+
+#[test]
+fn two_writers_at_random_lose_nothing_and_bring_nothing_back_that_stays_deleted() {
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7_u64);
+    println!("SEED={seed}");
+    wait(async {
+        let operator = operator();
+        let writers = [opened(&operator), opened(&operator)];
+        let model = MemoryKv::default();
+        let given = blocks(0..40, 400);
+        let mut state = seed;
+        for _ in 0..2000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let pick = (state >> 33) as usize;
+            let (kv, (id, value)) = (&writers[pick % 2], &given[pick / 2 % given.len()]);
+            kv.list_heads().await.unwrap();
+            if pick / 1000 % 3 == 0 {
+                kv.delete(&[*id]).await.unwrap();
+                model.delete(&[*id]).await.unwrap();
+            } else {
+                kv.put(id, value.clone()).await.unwrap();
+                model.put(id, value.clone()).await.unwrap();
+            }
+        }
+        let third = opened(&operator);
+        for kv in [&writers[0], &writers[1], &third] {
+            kv.list_heads().await.unwrap();
+            assert_eq!(kv.list(None, 1000).await.unwrap(), model.list(None, 1000).await.unwrap());
+            for (id, _) in &given {
+                assert_eq!(kv.get(id).await.unwrap(), model.get(id).await.unwrap());
+            }
+        }
+    });
+}
