@@ -12,6 +12,7 @@ use super::lan::Lan;
 use super::mount::{PATIENCE, answers, detach};
 use super::program::Said;
 use super::scratch::Scratch;
+use super::servers::Servers;
 use super::{binary, sys};
 
 /// One machine. Its daemon, if any, ends with it.
@@ -59,6 +60,7 @@ impl Device {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.namespace.display())).arg(binary::lovage()).arg("--home").arg(self.home());
         command.env("LOVAGE_DEVICE_NAME", &self.name).env_remove("LOVAGE_HOME");
+        command.envs(Servers::credentials());
         command
     }
 

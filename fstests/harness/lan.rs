@@ -42,7 +42,7 @@ impl Lan {
         must(&["netns", "add", &machine]);
         must(&["-n", &hub, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &machine]);
         must(&["-n", &hub, "link", "set", &port, "master", "br0", "up"]);
-        must(&["-n", &machine, "addr", "add", &format!("10.77.0.{}/24", n + 1), "dev", "eth0"]);
+        must(&["-n", &machine, "addr", "add", &format!("{}/24", self.address(n)), "dev", "eth0"]);
         must(&["-n", &machine, "link", "set", "lo", "up"]);
         must(&["-n", &machine, "link", "set", "eth0", "up"]);
         must(&["-n", &machine, "route", "add", "default", "dev", "eth0"]);
@@ -51,6 +51,11 @@ impl Lan {
     /// Cut or mend the cable of machine `n`.
     pub fn cable(&self, n: usize, whole: bool) {
         must(&["-n", &self.hub(), "link", "set", &format!("port{n}"), if whole { "up" } else { "down" }]);
+    }
+
+    /// The address of machine `n`.
+    pub fn address(&self, n: usize) -> String {
+        format!("10.77.0.{}", n + 1)
     }
 
     /// Where the namespace of machine `n` is.

@@ -11,5 +11,6 @@ pub mod mount;
 pub mod place;
 pub mod program;
 pub mod scratch;
+pub mod servers;
 pub mod snapshot;
 pub mod sys;

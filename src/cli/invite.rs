@@ -21,6 +21,9 @@ pub struct Invite {
     /// How long the link is good: 90s, 30m, 24h, 7d
     #[arg(long, default_value = "24h")]
     expires: String,
+    /// A store both devices can reach: the other one joins there when this one is not online
+    #[arg(long, value_name = "STORE")]
+    via: Option<String>,
     /// Also show the link as a QR code on the terminal
     #[arg(long)]
     qr: bool,
@@ -32,7 +35,8 @@ impl Invite {
             Failure::new(Kind::Invalid, "invite", &self.expires, "that is no duration")
                 .next("Write 90s, 30m, 24h or 7d.")
         })?;
-        let request = Request::Invite { volume: self.volume.clone(), role: self.role.clone(), seconds };
+        let request =
+            Request::Invite { volume: self.volume.clone(), role: self.role.clone(), seconds, via: self.via.clone() };
         let invited: Invited = output::typed(session.ask_daemon(&request, &mut |_| Ok(()))?)?;
         if session.json() {
             return output::json(&invited);

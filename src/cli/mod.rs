@@ -29,10 +29,12 @@ mod output;
 mod peer;
 mod pin;
 mod progress;
+mod push;
 mod resolve;
 mod session;
 mod stat;
 mod status;
+mod store;
 mod unmount;
 mod volume;
 
@@ -106,6 +108,10 @@ enum Command {
     Evict(evict::Evict),
     /// Show which device would serve each block of a file, and why
     Explain(explain::Explain),
+    /// Attach places that keep a volume's blocks: folders, buckets, accounts
+    Store(store::Store),
+    /// Copy what is below a path into a store now
+    Push(push::Push),
     /// Show files that were changed on two devices at once
     Conflicts(conflicts::Conflicts),
     /// Make one version of such a file
@@ -169,6 +175,8 @@ fn run(arguments: &Arguments) -> Outcome {
         Command::Get(command) => command.run(&session),
         Command::Evict(command) => command.run(&session),
         Command::Explain(command) => command.run(&session),
+        Command::Store(command) => command.run(&session),
+        Command::Push(command) => command.run(&session),
         Command::Conflicts(command) => command.run(&session),
         Command::Resolve(command) => command.run(&session),
         Command::Ls(command) => command.run(&session),

@@ -13,7 +13,7 @@ use crate::base::{Error, Kind, Result};
 use crate::causal::Vector;
 use crate::net::Peer;
 use crate::seal::genesis::Genesis;
-use crate::seal::invite::{Link, Request, Welcome, check_words};
+use crate::seal::invite::{Link, Refusal, Request, Welcome, check_words};
 use crate::seal::membership::{Membership, Role};
 use crate::seal::{DeviceRoot, EpochSecret, VolumeSecrets, box_key};
 use crate::wire::Advice;
@@ -21,6 +21,12 @@ use crate::wire::control::Joined;
 
 /// How long the first sight of the tree may take.
 const FIRST_SIGHT: Duration = Duration::from_secs(20);
+
+/// How long the answer may take in a store. It can be fetched later with the same link.
+const IN_A_STORE: Duration = Duration::from_secs(20);
+
+/// What an inviter says.
+type Answered = std::result::Result<Welcome, Refusal>;
 
 const JOIN: &str = "join";
 
@@ -66,28 +72,52 @@ impl Service {
         };
         let asked = request.encode(&verifier, &me.0, &link.inviter)?;
         let net = self.exchange.start()?;
-        let answer =
-            net.join_blocking(Peer(link.inviter), &link.addresses, asked.clone()).map_err(|e| match e.kind() {
-                Kind::Denied | Kind::NotFound => refused("the inviter does not take this invite (any more)"),
-                _ => unreachable(&e),
-            })?;
-        let welcome = Welcome::open(&answer, &verifier, &asked)?.map_err(|refusal| refused(refusal.words()))?;
+        let answered = match net.join_blocking(Peer(link.inviter), &link.listens(), asked.clone()) {
+            Ok(answer) => Welcome::open(&answer, &verifier, &asked)?,
+            Err(e) if matches!(e.kind(), Kind::Denied | Kind::NotFound) => {
+                return Err(refused("the inviter does not take this invite (any more)"));
+            }
+            Err(e) => self.ask_in_stores(link, &asked).unwrap_or_else(|| Err(unreachable(&e)))?,
+        };
+        let welcome = answered.map_err(|refusal| refused(refusal.words()))?;
         let secrets = VolumeSecrets {
             incarnation,
             epochs: welcome.epochs.clone(),
             writer: welcome.writer,
             membership: welcome.membership.clone(),
-            addresses: vec![(link.inviter, link.addresses.clone())],
+            addresses: vec![(link.inviter, link.listens())],
             ..VolumeSecrets::founded(link.volume, welcome.genesis.clone(), EpochSecret::new([0; 32]))
         };
         check(link, &secrets, &me, &welcome, &request.author)?;
         Ok((secrets, welcome))
     }
 
+    /// The inviter is not online: ask where it looks by. `None` if the link names no store.
+    fn ask_in_stores(&self, link: &Link, asked: &[u8]) -> Option<Result<Answered>> {
+        let (verifier, me) = (link.verifier(), self.exchange.me());
+        let invite: String = verifier.id().iter().map(|byte| format!("{byte:02x}")).collect();
+        let opens = |answer: &[u8]| Welcome::open(answer, &verifier, asked).ok();
+        let mut last = None;
+        for url in link.stores() {
+            tracing::info!(store = url, "the inviter is not online: asking in the store");
+            match self.exchange.stores().ask(url, (&invite, &me), asked, IN_A_STORE, opens) {
+                Ok(answer) => return Some(Ok(answer)),
+                Err(e) => last = Some(Err(e)),
+            }
+        }
+        last.map(|failed| failed.map_err(|e| waiting(&e)))
+    }
+
     /// Open the volume and wait until its tree is known. False: it will come when a member can be reached.
-    fn first_sight(&self, known: &Known, link: &Link, heads: Vec<Vec<u8>>) -> Result<bool> {
+    fn first_sight(self: &Arc<Self>, known: &Known, link: &Link, heads: Vec<Vec<u8>>) -> Result<bool> {
         let volume = Arc::clone(self.volumes.open(known)?.volume());
         let Some(replica) = self.exchange.replica(known.id) else { return Ok(false) };
+        for (n, url) in link.stores().enumerate() {
+            let name = if n == 0 { "met".to_owned() } else { format!("met{n}") };
+            if let Err(error) = self.exchange.stores().add(&replica, &self.exchange, &name, url) {
+                tracing::warn!(store = url, error = %error.chain(), "the store of the invite cannot be used");
+            }
+        }
         for head in heads {
             replica.heard(Peer(link.inviter), head);
         }
@@ -129,6 +159,12 @@ fn unreachable(error: &Error) -> Error {
     let next = "See that its daemon runs and that this machine can reach it, then try the same link again.";
     let advice = Advice::new(format!("the inviter cannot be reached: {}", error.chain()), next);
     Error::new(Kind::Unreachable, JOIN, "").with_source(advice)
+}
+
+fn waiting(error: &Error) -> Error {
+    let next = "The question waits in the store. When the inviter's daemon has run, use the same link again.";
+    let advice = Advice::new(format!("the inviter has not answered yet: {}", error.chain()), next);
+    Error::new(error.kind(), JOIN, "").with_source(advice)
 }
 
 fn advise(error: &Error, next: &str) -> Error {

@@ -28,6 +28,7 @@ mod service;
 mod sharing;
 mod size;
 mod socket;
+mod stores;
 mod volumes;
 pub mod words;
 

@@ -14,6 +14,15 @@ use super::heads::{Heads, create_dirs, list_names, read_if_there, remove_if_ther
 use super::{Expect, Kv, KvStat, Task, blocking};
 use crate::base::{Bid, Context, Result};
 
+/// Make a folder in one that exists. Must not make that: who unplugged the stick finds nothing on its mountpoint.
+fn create_dir(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => sync_dir(folder.parent().unwrap_or(folder)),
+    }
+}
+
 /// A folder of blocks.
 #[derive(Debug)]
 pub struct FileKv {
@@ -59,7 +68,7 @@ impl Blocks {
         if read_if_there(&path)?.as_deref() == Some(value) {
             return Ok(());
         }
-        create_dirs(&folder)?;
+        create_dir(&folder)?;
         fs::rename(write_draft(&folder, value)?, &path)
     }
 

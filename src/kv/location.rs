@@ -28,6 +28,14 @@ pub enum Location<'a> {
 }
 
 impl<'a> Location<'a> {
+    /// The file or folder that it names on this machine.
+    pub fn path(&self) -> Option<&'a Path> {
+        match self {
+            Self::Arena(path) | Self::File(path) | Self::Sled(path) | Self::Sqlite(path) => Some(path),
+            Self::Memory | Self::Service(_) => None,
+        }
+    }
+
     /// Read a location; nothing is opened. [`Kind::Invalid`] for anything else.
     pub fn parse(location: &'a str) -> Result<Self> {
         let invalid = || Error::new(Kind::Invalid, "understand location", location);

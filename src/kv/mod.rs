@@ -11,6 +11,7 @@ mod arena_kv;
 mod conformance;
 mod file;
 mod heads;
+mod lazy;
 pub mod local;
 mod location;
 mod memory;
@@ -29,6 +30,7 @@ use crate::base::{Bid, Digest, Error, Kind, Result, hash};
 
 pub use arena_kv::ArenaKv;
 pub use file::FileKv;
+pub use lazy::Lazy;
 pub use location::{Location, open};
 pub use memory::MemoryKv;
 pub use multi::MultiKv;

@@ -42,7 +42,7 @@ pub enum Request {
     Hash { volume: String, files: Vec<RawPath> },
     Gc { volume: Option<String>, dry_run: bool },
     Fsck { volume: Option<String>, repair: bool, read_data: bool },
-    Invite { volume: String, role: String, seconds: u64 },
+    Invite { volume: String, role: String, seconds: u64, via: Option<String> },
     Join { link: String },
     Members { volume: String },
     MemberRemove { volume: String, device: String },
@@ -61,6 +61,11 @@ pub enum Request {
     ResolveMerged { at: PathArg, merged: RawPath, versions: Vec<String> },
     PeerAdd { address: String },
     PeerRemove { address: String },
+    StoreAdd { volume: String, name: String, url: String },
+    StoreRemove { volume: String, name: String },
+    StoreTest { volume: String, name: String },
+    StoreSync { volume: String },
+    Push { at: PathArg, store: String },
     LogLevel { directives: Option<String> },
     Metrics,
 }
@@ -205,6 +210,9 @@ pub struct StoreStatus {
     pub latency_ms: f64,
     pub queue_bytes: u64,
     pub stored_bytes: u64,
+    /// Whose it is.
+    #[serde(default)]
+    pub volume: String,
 }
 
 /// Answer to [`Request::Mount`].

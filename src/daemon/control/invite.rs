@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::service::Service;
+use super::super::volumes::Known;
 use crate::base::{Error, Kind, Result};
 use crate::seal::membership::Role;
 use crate::wire::Advice;
@@ -11,8 +12,24 @@ use crate::wire::control::Invited;
 /// Longest life of an invite: thirty days, in seconds.
 const LONGEST: u64 = 30 * 86_400;
 
+/// The location of a store that the newcomer can reach as well.
+fn shared_store(service: &Arc<Service>, known: &Known, name: &str) -> Result<String> {
+    let attached = service.exchange.stores().find(known.id, name)?;
+    let refuse = |why: &str| {
+        let advice = Advice::new(why, "Choose a store that both devices can reach.");
+        Err(Error::new(Kind::Invalid, "invite", name).with_source(advice))
+    };
+    match attached.url() {
+        url if url.len() > 255 => refuse("its location does not fit into a link"),
+        url if ["memory:", "arena:", "sled:"].iter().any(|own| url.starts_with(own)) => {
+            refuse("only one device at a time can use such a store")
+        }
+        url => Ok(url.to_owned()),
+    }
+}
+
 /// Make the link. The volume is open and served from now on.
-pub fn run(service: &Arc<Service>, volume: &str, role: &str, seconds: u64) -> Result<Invited> {
+pub fn run(service: &Arc<Service>, volume: &str, role: &str, seconds: u64, via: Option<&str>) -> Result<Invited> {
     let known = service.volumes.find(volume)?;
     let refuse =
         |kind, why: &str, next: &str| Err(Error::new(kind, "invite", volume).with_source(Advice::new(why, next)));
@@ -28,6 +45,7 @@ pub fn run(service: &Arc<Service>, volume: &str, role: &str, seconds: u64) -> Re
         return refuse(Kind::Invalid, "an invite lives for a second to thirty days", "Use --expires 24h, say.");
     }
     service.volumes.open(&known)?;
-    let link = service.exchange.invite(&known, role, seconds)?;
+    let stores = via.map(|name| shared_store(service, &known, name)).transpose()?;
+    let link = service.exchange.invite(&known, role, seconds, stores.into_iter().collect())?;
     Ok(Invited { link: link.text(), role: role.name().into(), expires: link.expires })
 }

@@ -19,6 +19,7 @@ mod peer;
 mod pin;
 mod stat;
 mod status;
+mod store;
 mod unmount;
 mod volume_create;
 mod volume_forget;
@@ -70,7 +71,9 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::Fsck { volume, repair, read_data } => {
             document(&fsck::run(service, volume.as_deref(), repair, read_data, sink)?)?
         }
-        Request::Invite { volume, role, seconds } => document(&invite::run(service, &volume, &role, seconds)?)?,
+        Request::Invite { volume, role, seconds, via } => {
+            document(&invite::run(service, &volume, &role, seconds, via.as_deref())?)?
+        }
         Request::Join { link } => document(&join::run(service, &link)?)?,
         Request::Members { volume } => document(&members::list(service, &volume)?)?,
         Request::MemberRemove { volume, device } => document(&members::remove(service, &volume, &device)?)?,
@@ -91,6 +94,11 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         }
         Request::PeerAdd { address } => document(&peer::add(service, &address)?)?,
         Request::PeerRemove { address } => document(&peer::remove(service, &address)?)?,
+        Request::StoreAdd { volume, name, url } => document(&store::add(service, &volume, &name, &url)?)?,
+        Request::StoreRemove { volume, name } => document(&store::remove(service, &volume, &name)?)?,
+        Request::StoreTest { volume, name } => document(&store::test(service, &volume, &name)?)?,
+        Request::StoreSync { volume } => document(&store::sync(service, &volume, sink)?)?,
+        Request::Push { at, store } => document(&store::push(service, &at, &store, sink)?)?,
         Request::LogLevel { directives } => document(&log_level::run(service, directives.as_deref())?)?,
         Request::Metrics => document(&metrics::run(service)?)?,
     })

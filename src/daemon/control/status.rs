@@ -9,7 +9,7 @@ use crate::wire::control::{DaemonStatus, HeadStatus, PeerStatus, Status, VolumeS
 pub fn run(service: &Service, exact: bool) -> Result<Status> {
     let known = service.volumes.list()?;
     let volumes = known.into_iter().map(|known| volume(service, &known, exact)).collect::<Result<_>>()?;
-    Ok(Status { daemon: daemon(service), volumes, peers: peers(service), stores: Vec::new() })
+    Ok(Status { daemon: daemon(service), volumes, peers: peers(service), stores: service.exchange.stores().status() })
 }
 
 fn daemon(service: &Service) -> DaemonStatus {

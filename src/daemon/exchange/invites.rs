@@ -77,21 +77,22 @@ impl Invites {
 }
 
 impl Exchange {
-    /// A new link to `known`. The network runs and its addresses are in it.
-    pub fn invite(self: &Arc<Self>, known: &Known, role: Role, seconds: u64) -> Result<Link> {
+    /// A new link to `known`. The network runs and its addresses are in it, behind those of `stores` to meet in.
+    pub fn invite(self: &Arc<Self>, known: &Known, role: Role, seconds: u64, mut stores: Vec<String>) -> Result<Link> {
         let volumes = self.volumes()?;
         let net = self.start()?;
+        stores.extend(reachable(&net));
         volumes.membership(known)?;
         let device = volumes.device();
         let now = now();
         let expires = now.saturating_add(seconds);
-        let link = Link::new(known.id, self.me().0, reachable(&net), role, expires, &System);
+        let link = Link::new(known.id, self.me().0, stores, role, expires, &System);
         self.invites.change(known.id, &device, |book| book.add(link.verifier(), role, expires, now))?;
         Ok(link)
     }
 
     /// Answer somebody who came with an invite. Every outcome but a failure of ours is an answer.
-    pub(super) fn let_in(self: &Arc<Self>, peer: &Peer, asked: &[u8]) -> Result<Vec<u8>> {
+    pub fn let_in(self: &Arc<Self>, peer: &Peer, asked: &[u8]) -> Result<Vec<u8>> {
         let device = self.volumes()?.device();
         let Some(request) = Request::decode(asked) else { return Ok(refuse(Refusal::Unknown)) };
         let Some(replica) = self.replica(request.volume) else { return Ok(refuse(Refusal::Unknown)) };

@@ -25,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::config::Config;
 use super::home::Home;
+use super::stores::Stores;
 use super::volumes::{Known, Volumes};
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Context, DeviceId, Error, Kind, Result, VolumeId};
@@ -96,6 +97,7 @@ pub struct Exchange {
     net: RwLock<Option<Arc<Net>>>,
     replicas: RwLock<BTreeMap<VolumeId, Arc<Replica>>>,
     invites: Invites,
+    stores: Stores,
     me: OnceLock<Peer>,
 }
 
@@ -110,6 +112,7 @@ impl Exchange {
     pub fn new(home: Home, settings: NetSettings) -> Arc<Self> {
         Arc::new(Self {
             invites: Invites::new(home.clone()),
+            stores: Stores::new(home.clone(), settings.offline),
             home,
             settings,
             volumes: OnceLock::new(),
@@ -129,6 +132,11 @@ impl Exchange {
     /// This device, as others name it.
     pub fn me(&self) -> Peer {
         self.me.get().copied().unwrap_or(Peer([0; 32]))
+    }
+
+    /// The stores of all open volumes.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// The network, if it runs.
@@ -199,6 +207,7 @@ impl Exchange {
             return Ok(());
         }
         replica.run(Arc::downgrade(self))?;
+        self.stores.open(&replica, self)?;
         let others = replica.peers(&self.me()).next().is_some() || self.invites.is_open();
         if !self.settings.offline && (others || told) {
             self.start()?;
@@ -209,6 +218,7 @@ impl Exchange {
 
     /// A volume is about to close.
     pub fn remove(&self, id: VolumeId) {
+        self.stores.close_volume(id);
         let replica = self.replicas.write().remove(&id);
         if let Some(replica) = replica {
             replica.close();
@@ -257,6 +267,7 @@ impl Exchange {
 
     /// End all replication and the network.
     pub fn close(&self) {
+        self.stores.close();
         let replicas = std::mem::take(&mut *self.replicas.write());
         for replica in replicas.into_values() {
             replica.close();

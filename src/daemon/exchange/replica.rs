@@ -244,6 +244,11 @@ impl Replica {
         *self.membership.write() = membership;
     }
 
+    /// The membership in pieces, each as long as a message.
+    pub fn membership_records(&self) -> Vec<Vec<u8>> {
+        self.membership.read().pieces(WORD)
+    }
+
     /// The membership in messages.
     pub fn membership_words(&self) -> Vec<Word> {
         self.membership.read().pieces(WORD).into_iter().map(Word::Members).collect()

@@ -22,13 +22,13 @@ const FULL: u64 = 1_000_000;
 pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
     while let Some((task, pause)) = replica.next() {
         let Some(exchange) = exchange.upgrade() else { return };
-        let Some(net) = exchange.net() else { continue };
+        let net = exchange.net();
         match task {
-            Task::Announce => announce(replica, &exchange, &net),
-            Task::Greet(peer) => greet(replica, &exchange, &net, &peer),
+            Task::Announce => net.iter().for_each(|net| announce(replica, &exchange, net)),
+            Task::Greet(peer) => net.iter().for_each(|net| greet(replica, &exchange, net, &peer)),
             Task::Records(from, records) => take_records(replica, &exchange, &from, &records),
             Task::Head(author, from, head) => {
-                if let Err(error) = take_in(replica, &net, &author, &from, &head) {
+                if let Err(error) = take_in(replica, net.as_deref(), &author, &from, &head) {
                     let volume = &replica.known.name;
                     if is_passing(error.kind()) {
                         tracing::debug!(volume, %from, error = %error.chain(), "a head waits");
@@ -95,18 +95,25 @@ fn take_records(replica: &Arc<Replica>, exchange: &Arc<Exchange>, from: &Peer, r
 }
 
 /// Take in what a head refers to: look, bring the tree blocks that differ, join.
-fn take_in(replica: &Arc<Replica>, net: &Net, author: &[u8; 32], from: &Peer, head: &[u8]) -> Result<()> {
+fn take_in(replica: &Arc<Replica>, net: Option<&Net>, author: &[u8; 32], from: &Peer, head: &[u8]) -> Result<()> {
     let Some(writer) = replica.writer(author) else { return Ok(()) };
     let volume = &replica.volume;
     let offer = volume.offered(author, head)?;
     let fresh = volume.vector() == crate::causal::Vector::default();
-    if !offer.covered && !fresh {
+    let net = net.filter(|net| net.is_connected(from));
+    if !offer.covered
+        && !fresh
+        && let Some(net) = net
+    {
         bring(replica, net, author, from, &offer);
     }
     let merged = volume.merge(author, head)?;
     replica.note(writer.writer, offer.seq);
     tell(replica, &writer.name, &merged);
-    if merged.adopted && offer.entries <= FULL {
+    if merged.adopted
+        && offer.entries <= FULL
+        && let Some(net) = net
+    {
         for tree in &offer.trees {
             walk(replica, net, from, tree, None);
         }

@@ -186,13 +186,20 @@ impl Log {
 
     /// Visit every live block: its id and the bytes its record takes. Blocks added
     /// meanwhile may be missed.
-    pub fn for_each(&self, mut visit: impl FnMut(Bid, u32)) -> Result<()> {
-        for arena in self.snapshot().values() {
+    pub fn for_each(&self, visit: impl FnMut(Bid, u32)) -> Result<()> {
+        self.for_each_from(0, visit).map(drop)
+    }
+
+    /// The same in arenas numbered `first` and higher. Returns the number to go on from: whatever is stored after this
+    /// call began is in that arena or a later one, also what compaction moves.
+    pub fn for_each_from(&self, first: u32, mut visit: impl FnMut(Bid, u32)) -> Result<u32> {
+        let arenas = self.snapshot();
+        for (_, arena) in arenas.range(first..) {
             for (id, place) in arena.listing()? {
                 visit(id, place.size);
             }
         }
-        Ok(())
+        Ok(arenas.last_key_value().map_or(0, |(number, _)| *number))
     }
 
     /// Counts. Costs one system call per arena.

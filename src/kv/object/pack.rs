@@ -46,6 +46,7 @@ impl PackName {
     }
 
     /// How many blocks it has.
+    #[cfg(test)]
     pub fn blocks(&self) -> u32 {
         self.count
     }

@@ -43,7 +43,7 @@ pub struct Link {
     pub volume: VolumeId,
     /// The inviter's identity: the Ed25519 public key behind its peer id.
     pub inviter: [u8; 32],
-    /// Where the inviter may be reached: multiaddresses.
+    /// Where the inviter may be reached: locations of stores, then multiaddresses, which begin with a slash.
     pub addresses: Vec<String>,
     /// What the newcomer may do.
     pub role: Role,
@@ -65,6 +65,16 @@ impl Link {
         addresses.retain(|a| a.len() <= 255);
         addresses.truncate(MOST_ADDRESSES);
         Self { volume, inviter, addresses, role, expires, secret: Secret::generate(entropy) }
+    }
+
+    /// Where the inviter listens.
+    pub fn listens(&self) -> Vec<String> {
+        self.addresses.iter().filter(|address| address.starts_with('/')).cloned().collect()
+    }
+
+    /// Stores that it looks into.
+    pub fn stores(&self) -> impl Iterator<Item = &str> {
+        self.addresses.iter().map(String::as_str).filter(|address| !address.starts_with('/'))
     }
 
     /// What the inviter keeps.

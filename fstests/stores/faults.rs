@@ -1,0 +1,91 @@
+//! What goes wrong with stores, and what is said of it.
+
+use std::fs;
+use std::path::Path;
+
+use fstests::harness::bytes::random;
+use fstests::harness::device::{Device, until_reads};
+use fstests::harness::lan::Lan;
+use fstests::harness::scratch::Scratch;
+use fstests::harness::servers::Servers;
+
+fn folder(scratch: &Scratch, name: &str) -> String {
+    format!("file:{}", scratch.path().join(name).display())
+}
+
+#[test]
+fn a_store_of_another_volume_a_bad_name_and_a_bad_location_are_refused() {
+    let Some(lan) = Lan::new(2) else { return };
+    let shared = Scratch::new("refused-store");
+    let (mut a, mut b) = (Device::new(&lan, 0, "alpha"), Device::new(&lan, 1, "beta"));
+    a.mount("default");
+    b.mount("default");
+    a.run(&["store", "add", "box", &folder(&shared, "store")]).done();
+    b.run(&["store", "add", "box", &folder(&shared, "store")]).failed(2, &["another volume", "empty folder"]);
+    assert!(a.run(&["store", "add", "box", "memory:"]).err.contains("already"));
+    for bad in ["nfs:/x", "sftp://user:secret@host/x", "s3:bucket", "s3://bucket/x?secret=1"] {
+        let refused = a.run(&["store", "add", "other", bad]);
+        assert!(refused.code == 2 && !refused.err.contains("user:secret"), "{bad}: {}", refused.err);
+    }
+    a.run(&["store", "add", "cloud", "s3://bucket/x?endpoint=http://127.0.0.1:9"]).failed(5, &["cloud"]);
+    a.stop();
+    b.stop();
+}
+
+#[test]
+fn wrong_credentials_are_said_to_be() {
+    let Some(lan) = Lan::new(2) else { return };
+    let servers = Servers::start(&lan, 1);
+    let mut a = Device::new(&lan, 0, "alpha");
+    a.mount("default");
+    if let Some(location) = servers.location("sftp", "x") {
+        let other = location.replace("/user&", "/host&");
+        a.run(&["store", "add", "box", &other]).failed(5, &["box"]);
+    }
+    if let Some(location) = servers.location("webdav", "x") {
+        a.run(&["store", "add", "dav", &location.replace("//", "//mallory@")]).failed(1, &["dav", "credentials"]);
+    }
+    a.stop();
+}
+
+/// Flip a byte in the middle of every file below `dir`.
+fn spoil(dir: &Path) -> usize {
+    let mut spoilt = 0;
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            spoilt += spoil(&entry.path());
+        } else {
+            let mut bytes = fs::read(entry.path()).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(entry.path(), bytes).unwrap();
+            spoilt += 1;
+        }
+    }
+    spoilt
+}
+
+#[test]
+fn a_lying_store_is_found_out_the_other_one_answers_and_the_liar_is_repaired() {
+    let Some(lan) = Lan::new(2) else { return };
+    let shared = Scratch::new("lying-store");
+    let (mut a, mut b) = (Device::new(&lan, 0, "alpha"), Device::new(&lan, 1, "beta"));
+    a.mount("default");
+    b.join(&a.invite("default", &[]));
+    for device in [&a, &b] {
+        device.run(&["store", "add", "one", &folder(&shared, "one")]).done();
+        device.run(&["store", "add", "two", &folder(&shared, "two")]).done();
+    }
+    let data = random(3, 2_000_000);
+    fs::write(a.at("data"), &data).unwrap();
+    until_reads(&b.at("data"), &data);
+    fs::write(a.at("late"), random(4, 2_000_000)).unwrap();
+    a.run(&["store", "sync"]).done();
+    b.stop();
+    a.stop();
+    assert!(spoil(&shared.path().join("one/blocks")) > 10);
+    b.mount("default");
+    until_reads(&b.at("late"), &random(4, 2_000_000));
+    b.stop();
+    assert!(b.said().contains("wrong bytes") || b.said().contains("repaired"), "{}", b.said());
+}

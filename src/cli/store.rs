@@ -1,0 +1,115 @@
+//! `lovage store`: attach, look at, bring up to date and detach the stores of a volume.
+
+use clap::{Args, Subcommand};
+
+use super::Outcome;
+use super::arguments::DEFAULT_VOLUME;
+use super::output::{self, size};
+use super::session::Session;
+use crate::base::Kind;
+use crate::wire::Failure;
+use crate::wire::control::{Request, Status, StoreStatus};
+
+#[derive(Debug, Args)]
+pub struct Store {
+    #[command(subcommand)]
+    command: Command,
+    /// The volume
+    #[arg(long, global = true, default_value = DEFAULT_VOLUME)]
+    volume: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Attach a store; secrets come from the environment or the service's files
+    Add {
+        /// What to call it
+        name: String,
+        /// file:DIR, arena:DIR, sled:DIR, sqlite:FILE, s3://BUCKET/PREFIX?endpoint=URL, sftp://USER@HOST/DIR, webdav(s)://HOST/DIR
+        url: String,
+    },
+    /// Show all stores of open volumes
+    List,
+    /// Show one store
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Detach a store; what it holds stays there
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Ask whether a store works now
+    Test {
+        /// Its name
+        name: String,
+    },
+    /// Wait until every store of the volume has everything
+    Sync,
+}
+
+impl Store {
+    pub fn run(&self, session: &Session<'_>) -> Outcome {
+        let volume = self.volume.clone();
+        match &self.command {
+            Command::List => self.list(session, None),
+            Command::Show { name } => self.list(session, Some(name)),
+            Command::Add { name, url } => {
+                one(session, &Request::StoreAdd { volume, name: name.clone(), url: url.clone() })
+            }
+            Command::Test { name } => one(session, &Request::StoreTest { volume, name: name.clone() }),
+            Command::Remove { name } => {
+                session.ask_daemon(&Request::StoreRemove { volume, name: name.clone() }, &mut |_| Ok(()))?;
+                if session.json() {
+                    output::json(&serde_json::json!({ "removed": name }))
+                } else {
+                    output::line("detached")
+                }
+            }
+            Command::Sync => {
+                let answer = session.ask_daemon(&Request::StoreSync { volume }, &mut |_| Ok(()))?;
+                show(session, &output::typed::<Vec<StoreStatus>>(answer)?)
+            }
+        }
+    }
+
+    fn list(&self, session: &Session<'_>, name: Option<&String>) -> Outcome {
+        let status: Status = output::typed(session.ask_daemon(&Request::Status { exact: false }, &mut |_| Ok(()))?)?;
+        let mut stores = status.stores;
+        if let Some(name) = name {
+            stores.retain(|store| store.name == *name && store.volume == self.volume);
+            let Some(store) = stores.first() else {
+                return Err(Failure::new(Kind::NotFound, "find the store", name.as_str(), "no such store is open"));
+            };
+            return if session.json() { output::json(store) } else { output::line(&described(store)) };
+        }
+        show(session, &stores)
+    }
+}
+
+fn one(session: &Session<'_>, request: &Request) -> Outcome {
+    let store: StoreStatus = output::typed(session.ask_daemon(request, &mut |_| Ok(()))?)?;
+    if session.json() { output::json(&store) } else { output::line(&described(&store)) }
+}
+
+fn show(session: &Session<'_>, stores: &[StoreStatus]) -> Outcome {
+    if session.json() {
+        return output::json(&stores);
+    }
+    stores.iter().try_for_each(|store| output::line(&described(store)))
+}
+
+/// One line about a store.
+pub fn described(store: &StoreStatus) -> String {
+    format!(
+        "{}:{:<12} {:<6} {} stored, {} queued, {:.1} ms  {}",
+        output::printable(&store.volume),
+        output::printable(&store.name),
+        output::printable(&store.state),
+        size(store.stored_bytes),
+        size(store.queue_bytes),
+        store.latency_ms,
+        output::printable(&store.url)
+    )
+}

@@ -1,0 +1,95 @@
+//! `store` and `push`: where else a volume's blocks are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::exchange::Replica;
+use super::super::service::Service;
+use super::super::stores::Attached;
+use super::Sink;
+use crate::base::{Error, Kind, Result};
+use crate::volume::api::ROOT_INO;
+use crate::wire::Advice;
+use crate::wire::control::{PathArg, Progress, StoreStatus};
+
+/// How often a wait looks, and how many looks without any progress end it.
+const LOOK: Duration = Duration::from_millis(100);
+const PATIENCE: u32 = 600;
+
+/// Attach a store.
+pub fn add(service: &Arc<Service>, volume: &str, name: &str, url: &str) -> Result<StoreStatus> {
+    let replica = replica(service, volume)?;
+    service.exchange.stores().add(&replica, &service.exchange, name, url)?;
+    Ok(service.exchange.stores().find(replica.known.id, name)?.status(&replica.known.name))
+}
+
+/// Detach one.
+pub fn remove(service: &Arc<Service>, volume: &str, name: &str) -> Result<bool> {
+    let replica = replica(service, volume)?;
+    service.exchange.stores().remove(replica.known.id, name).map(|()| true)
+}
+
+/// Look at it now. [`Kind::Unreachable`] with what it says if it does not do.
+pub fn test(service: &Arc<Service>, volume: &str, name: &str) -> Result<StoreStatus> {
+    let replica = replica(service, volume)?;
+    let attached = service.exchange.stores().find(replica.known.id, name)?;
+    settle(&attached, &mut |_| Ok(()))?;
+    Ok(attached.status(&replica.known.name))
+}
+
+/// Wait until every store of a volume has everything.
+pub fn sync(service: &Arc<Service>, volume: &str, sink: &mut dyn Sink) -> Result<Vec<StoreStatus>> {
+    let replica = replica(service, volume)?;
+    let stores = service.exchange.stores();
+    let mut all = Vec::new();
+    for (name, _) in stores.list(replica.known.id)? {
+        let attached = stores.find(replica.known.id, &name)?;
+        settle(&attached, &mut |progress| sink.progress(progress))?;
+        all.push(attached.status(&replica.known.name));
+    }
+    Ok(all)
+}
+
+/// Everything a path's volume has here goes to the store now, what is below the path brought here first.
+pub fn push(service: &Arc<Service>, at: &PathArg, store: &str, sink: &mut dyn Sink) -> Result<StoreStatus> {
+    let place = service.place(at)?;
+    let ino = place.node().map_or(ROOT_INO, |node| node.ino);
+    let replica = replica(service, &place.known.name)?;
+    let attached = service.exchange.stores().find(replica.known.id, store)?;
+    let blocks = replica.volume.blocks();
+    replica.volume.content_blocks(ino, usize::MAX, &mut |t, level, r, here| {
+        if !here {
+            blocks.get_uncached(t, level, r)?;
+        }
+        Ok(true)
+    })?;
+    settle(&attached, &mut |progress| sink.progress(progress))?;
+    Ok(attached.status(&replica.known.name))
+}
+
+fn replica(service: &Arc<Service>, volume: &str) -> Result<Arc<Replica>> {
+    let known = service.volumes.find(volume)?;
+    service.volumes.open(&known)?;
+    service.volumes.membership(&known)?;
+    let closed = || Error::new(Kind::Other, "open the volume", &known.name);
+    service.exchange.replica(known.id).ok_or_else(closed)
+}
+
+/// Wait until the store has what is here.
+fn settle(attached: &Attached, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<()> {
+    let begun = attached.ring();
+    let (mut last, mut still) = (0, 0);
+    while !attached.is_settled_after(begun) {
+        let status = attached.status("");
+        if status.state != "ok" || still > PATIENCE {
+            let advice = Advice::new(status.state, "It is tried again by itself; see `lovage status`.");
+            return Err(Error::new(Kind::Unreachable, "bring the store up to date", &attached.name).with_source(advice));
+        }
+        still = if last == status.stored_bytes { still + 1 } else { 0 };
+        last = status.stored_bytes;
+        let total = Some(status.stored_bytes.saturating_add(status.queue_bytes));
+        report(Progress { stage: "storing".into(), done: status.stored_bytes, total, bytes: true })?;
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! One store of one volume, with the thread that feeds it.
+//!
+//! Must never keep a volume alive that is to close.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+use super::super::exchange::{Exchange, Replica};
+use super::feed;
+use crate::base::sync::Mutex;
+use crate::base::{Context, Result};
+use crate::kv::Lazy;
+use crate::kv::multi::Store;
+use crate::volume::Observer;
+use crate::wire::control::StoreStatus;
+
+/// See the module.
+pub struct Attached {
+    /// What people call it.
+    pub name: String,
+    url: String,
+    /// It, as one of those that are read.
+    pub store: Arc<Store>,
+    /// What opens it, and opens it anew when it was away.
+    pub(super) lazy: Arc<Lazy>,
+    /// Rings when something changed.
+    pub(super) bell: Notify,
+    closed: Notify,
+    pub(super) queued: AtomicU64,
+    pub(super) stored: AtomicU64,
+    /// Something changed since it last looked.
+    pub(super) changed: AtomicBool,
+    /// Rounds begun, and the last after which all that was there at its beginning is stored.
+    pub(super) rounds: AtomicU64,
+    pub(super) complete: AtomicU64,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    watch: Mutex<Option<Arc<dyn Observer>>>,
+}
+
+struct Watch(Weak<Attached>);
+
+impl Observer for Watch {
+    fn sealed(&self) {
+        self.changed();
+    }
+
+    fn changed(&self) {
+        if let Some(attached) = self.0.upgrade() {
+            attached.changed.store(true, Ordering::Release);
+            attached.bell.notify_one();
+        }
+    }
+}
+
+impl Attached {
+    /// Feed `store` from now on.
+    pub fn start(
+        name: String,
+        url: String,
+        store: Arc<Store>,
+        lazy: Arc<Lazy>,
+        (replica, exchange): (&Arc<Replica>, &Arc<Exchange>),
+        runtime: Arc<Runtime>,
+    ) -> Result<Arc<Self>> {
+        let attached = Arc::new(Self {
+            name,
+            url,
+            store,
+            lazy,
+            bell: Notify::new(),
+            closed: Notify::new(),
+            queued: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            changed: AtomicBool::new(true),
+            rounds: AtomicU64::new(0),
+            complete: AtomicU64::new(0),
+            thread: Mutex::new(None),
+            watch: Mutex::new(None),
+        });
+        let watch: Arc<dyn Observer> = Arc::new(Watch(Arc::downgrade(&attached)));
+        replica.volume.subscribe(&watch);
+        *attached.watch.lock() = Some(watch);
+        let (fed, replica, exchange) = (Arc::clone(&attached), Arc::downgrade(replica), Arc::downgrade(exchange));
+        let work = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = feed::run(&fed, &replica, &exchange) => {}
+                    () = fed.closed.notified() => {}
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("lovage-store".into()).spawn(work);
+        *attached.thread.lock() = Some(thread.io("start a thread", || "lovage-store".to_owned())?);
+        Ok(attached)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// End the thread; what was under way is dropped and done again the next time.
+    pub fn close(&self) {
+        self.watch.lock().take();
+        self.closed.notify_one();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(store = self.name, "the thread of a store panicked");
+        }
+    }
+
+    /// Look again now. Gives the number of the last round begun.
+    pub fn ring(&self) -> u64 {
+        self.changed.store(true, Ordering::Release);
+        self.bell.notify_one();
+        self.rounds.load(Ordering::Acquire)
+    }
+
+    /// Whether all that was there in a round after `round` is stored.
+    pub fn is_settled_after(&self, round: u64) -> bool {
+        self.complete.load(Ordering::Acquire) > round
+    }
+
+    /// What there is to tell.
+    pub fn status(&self, volume: &str) -> StoreStatus {
+        StoreStatus {
+            name: self.name.clone(),
+            url: self.url.clone(),
+            state: self.store.state(),
+            latency_ms: self.store.latency().map_or(0.0, |latency| latency.as_secs_f64() * 1000.0),
+            queue_bytes: self.queued.load(Ordering::Relaxed),
+            stored_bytes: self.stored.load(Ordering::Relaxed),
+            volume: volume.to_owned(),
+        }
+    }
+}

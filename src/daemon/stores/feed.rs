@@ -1,0 +1,252 @@
+//! What feeds a store: blocks it lacks, then the head that refers to them; and what takes heads of others from it.
+//!
+//! The queue is what the log has and the store has not: the store is listed once at the start, so nothing has to be
+//! kept to go on after a kill. Must never store a head before the blocks below it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::super::exchange::{Exchange, Replica};
+use super::{Attached, marker, meeting};
+use crate::base::{Bid, Digest, Error, Kind, Result};
+use crate::kv::arena::Log;
+use crate::kv::multi::Store;
+use crate::kv::{Expect, Kv, blocking, version};
+use crate::net::Peer;
+use crate::seal::Sealer;
+use crate::seal::head::author_of;
+
+/// Changes are gathered for so long.
+const DEBOUNCE: Duration = Duration::from_millis(500);
+/// How often a store is looked at for what others left there.
+const POLL: Duration = Duration::from_secs(5);
+/// First and longest pause after a failure.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(120);
+/// Batches under way at once, and the bytes of one: in all, what a store may take of the memory.
+const AT_ONCE: usize = 3;
+const BATCH: u64 = 8 << 20;
+/// Ids listed at once.
+const PAGE: usize = 50_000;
+/// Most heads of a store that are looked at, and the longest that is taken.
+const MOST_HEADS: usize = 4096;
+const LONGEST_HEAD: usize = 64 << 10;
+
+/// What is known of the store.
+#[derive(Default)]
+struct Known {
+    heads: BTreeMap<String, Digest>,
+    /// It was seen to be this volume's, and listed.
+    checked: bool,
+    /// All that the log has below this arena is stored.
+    from: u32,
+}
+
+/// Feed until the volume closes.
+pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<Exchange>) {
+    let mut known = Known::default();
+    let mut pause = FIRST;
+    loop {
+        let Some(replica) = replica.upgrade() else { return };
+        let wait = match known.round(attached, &replica, exchange).await {
+            Ok(()) => {
+                pause = FIRST;
+                POLL
+            }
+            Err(error) => {
+                tracing::warn!(store = attached.name, error = %error.chain(), "the store is not up to date");
+                attached.store.failed(&error);
+                attached.lazy.forget();
+                known.checked = false;
+                pause = (pause * 2).min(LONGEST);
+                pause
+            }
+        };
+        drop(replica);
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = attached.bell.notified() => sleep(DEBOUNCE).await,
+        }
+    }
+}
+
+impl Known {
+    async fn round(&mut self, attached: &Attached, replica: &Replica, exchange: &Weak<Exchange>) -> Result<()> {
+        let round = attached.rounds.fetch_add(1, Ordering::AcqRel) + 1;
+        let kv = &**attached.store.kv();
+        if !self.checked {
+            *self = Self::default();
+            marker::check(kv, replica.known.id).await?;
+            learn(attached, kv).await?;
+            self.checked = true;
+            attached.changed.store(true, Ordering::Release);
+        }
+        let changed = attached.changed.swap(false, Ordering::AcqRel);
+        if changed && let Err(error) = self.give(attached, replica).await {
+            attached.changed.store(true, Ordering::Release);
+            return Err(error);
+        }
+        attached.complete.store(round, Ordering::Release);
+        let begin = Instant::now();
+        self.take(kv, replica, exchange).await?;
+        attached.store.answered(0, begin.elapsed());
+        Ok(())
+    }
+
+    /// Blocks, then the head and the membership.
+    async fn give(&mut self, attached: &Attached, replica: &Replica) -> Result<()> {
+        let announcement = replica.volume.announce()?;
+        self.give_blocks(attached, replica).await?;
+        if !replica.role().writes() || announcement.head.is_empty() {
+            return Ok(());
+        }
+        let kv = &**attached.store.kv();
+        let me = hex(&replica.volume.author());
+        for (n, word) in replica.membership_records().into_iter().enumerate() {
+            self.give_head(kv, format!("m.{me}.{n}"), word.into()).await?;
+        }
+        self.give_head(kv, format!("h.{me}"), Bytes::copy_from_slice(&announcement.head)).await
+    }
+
+    async fn give_head(&mut self, kv: &dyn Kv, name: String, value: Bytes) -> Result<()> {
+        let now = version(&value);
+        if self.heads.get(&name) != Some(&now) {
+            // Only this device writes under its own name.
+            kv.put_head(&name, value, Expect::Anything).await?;
+            self.heads.insert(name, now);
+        }
+        Ok(())
+    }
+
+    async fn give_blocks(&mut self, attached: &Attached, replica: &Replica) -> Result<()> {
+        let log = Arc::clone(replica.volume.blocks().log());
+        let (store, from) = (Arc::clone(&attached.store), self.from);
+        let (batches, upto) = blocking(move || {
+            let mut batches = Batches::default();
+            let upto = log.for_each_from(from, |id, size| {
+                if store.holds(&id) != Some(true) {
+                    batches.add(id, size);
+                }
+            })?;
+            Ok((batches, upto))
+        })
+        .await?;
+        attached.queued.store(batches.bytes, Ordering::Relaxed);
+        let mut under_way = JoinSet::new();
+        let mut next = batches.all.into_iter();
+        loop {
+            while under_way.len() < AT_ONCE
+                && let Some(batch) = next.next()
+            {
+                let (store, log) = (Arc::clone(&attached.store), Arc::clone(replica.volume.blocks().log()));
+                under_way.spawn(async move { give_batch(&store, log, batch).await });
+            }
+            let Some(done) = under_way.join_next().await else { break };
+            let (queued, stored) = done.map_err(|e| Error::new(Kind::Other, "store blocks", "").with_source(e))??;
+            attached.stored.fetch_add(stored, Ordering::Relaxed);
+            let less = |before: u64| Some(before.saturating_sub(queued));
+            let _ = attached.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+        attached.queued.store(0, Ordering::Relaxed);
+        self.from = upto;
+        Ok(())
+    }
+
+    /// Heads and memberships of others, if they are news. Whoever reads them verifies them.
+    async fn take(&mut self, kv: &dyn Kv, replica: &Replica, exchange: &Weak<Exchange>) -> Result<()> {
+        let me = hex(&replica.volume.author());
+        let names = kv.list_heads().await?;
+        marker::seen(kv, &names)?;
+        for name in names.into_iter().take(MOST_HEADS) {
+            let about = ["h.", "m.", meeting::QUESTION].iter().find_map(|kind| name.strip_prefix(kind));
+            if about.is_none_or(|about| about.starts_with(&me)) {
+                continue;
+            }
+            let Some(value) = kv.get_head(&name).await?.filter(|v| v.len() <= LONGEST_HEAD) else { continue };
+            let now = version(&value);
+            if self.heads.get(&name) == Some(&now) {
+                continue;
+            }
+            if name.starts_with("m.") {
+                replica.records(Peer([0; 32]), value.to_vec());
+            } else if name.starts_with(meeting::QUESTION) {
+                let Some(exchange) = exchange.upgrade() else { return Ok(()) };
+                meeting::answer(kv, exchange, &name, &value).await?;
+            } else {
+                let Some(author) = author_of(&value).and_then(|author| replica.writer(&author)) else { continue };
+                replica.heard(Peer(author.peer), value.to_vec());
+            }
+            self.heads.insert(name, now);
+        }
+        Ok(())
+    }
+}
+
+/// List what is there.
+async fn learn(attached: &Attached, kv: &dyn Kv) -> Result<()> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = kv.list(after, PAGE).await?;
+        after = page.last().copied();
+        let more = page.len() == PAGE;
+        ids.extend(page);
+        if !more {
+            break;
+        }
+    }
+    attached.store.listed(ids.into_iter());
+    attached.stored.store(kv.stat().await?.bytes, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Blocks to store, in the order of the log, gathered.
+#[derive(Default)]
+struct Batches {
+    all: Vec<Batch>,
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct Batch {
+    ids: Vec<Bid>,
+    bytes: u64,
+}
+
+impl Batches {
+    fn add(&mut self, id: Bid, size: u32) {
+        self.bytes += u64::from(size);
+        if self.all.last().is_none_or(|batch| batch.bytes >= BATCH) {
+            self.all.push(Batch::default());
+        }
+        if let Some(batch) = self.all.last_mut() {
+            batch.ids.push(id);
+            batch.bytes += u64::from(size);
+        }
+    }
+}
+
+/// Store a batch. Gives the bytes it was taken for, and those of its blocks.
+async fn give_batch(store: &Store, log: Arc<Log>, batch: Batch) -> Result<(u64, u64)> {
+    let Batch { ids, bytes } = batch;
+    let blocks = blocking(move || {
+        // Collected meanwhile, or damaged: not for others.
+        let sound = |id: &Bid| log.get(id).ok().flatten().filter(|sealed| Sealer::verify_bid(id, sealed));
+        Ok(ids.iter().filter_map(|id| Some((*id, Bytes::from(sound(id)?)))).collect::<Vec<_>>())
+    })
+    .await?;
+    let given: Vec<Bid> = blocks.iter().map(|(id, _)| *id).collect();
+    let stored = blocks.iter().map(|(_, sealed)| sealed.len() as u64).sum();
+    store.kv().put_many(blocks).await?;
+    store.gained(&given);
+    Ok((bytes, stored))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

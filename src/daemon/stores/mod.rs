@@ -1,0 +1,262 @@
+//! The stores of every open volume: reads of absent blocks, and one thread a store that feeds it and looks for heads.
+//!
+//! Which stores a volume has is a file beside its content. Must never hold up a volume for a store that is away, and
+//! never feed a store that is not marked as this volume's.
+
+mod attached;
+mod feed;
+mod marker;
+mod meeting;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::exchange::{Exchange, Replica};
+use super::home::{Home, replace_file};
+use super::volumes::{Known, is_name};
+use crate::base::sync::{Mutex, RwLock};
+use crate::base::{Context, Error, Kind, Result, VolumeId};
+use crate::kv::steady::Bounds;
+use crate::kv::{self, Kv, Lazy, MultiKv, Steady};
+use crate::net::Peer;
+use crate::seal::Ref;
+use crate::wire::Advice;
+use crate::wire::control::StoreStatus;
+
+pub use attached::Attached;
+
+/// See the module.
+pub struct Stores {
+    home: Home,
+    offline: bool,
+    runtime: Mutex<Option<Arc<Runtime>>>,
+    shelves: RwLock<BTreeMap<VolumeId, Arc<Shelf>>>,
+}
+
+/// The stores of one volume.
+struct Shelf {
+    replica: Weak<Replica>,
+    known: Known,
+    multi: Arc<MultiKv>,
+    attached: Mutex<Vec<Arc<Attached>>>,
+}
+
+impl Stores {
+    /// None yet. `offline`: none are opened.
+    pub fn new(home: Home, offline: bool) -> Self {
+        Self { home, offline, runtime: Mutex::new(None), shelves: RwLock::default() }
+    }
+
+    fn runtime(&self) -> Result<Arc<Runtime>> {
+        let mut runtime = self.runtime.lock();
+        if let Some(runtime) = &*runtime {
+            return Ok(Arc::clone(runtime));
+        }
+        let made = Builder::new_multi_thread().worker_threads(2).thread_name("lovage-stores").enable_all().build();
+        let made = Arc::new(made.io("start the stores", String::new)?);
+        *runtime = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn file(&self, id: VolumeId) -> PathBuf {
+        self.home.volume(id).join("stores")
+    }
+
+    /// Names and locations of a volume's stores.
+    pub fn list(&self, id: VolumeId) -> Result<Vec<(String, String)>> {
+        let path = self.file(id);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(Error::io("read the list of stores", path.display().to_string(), e)),
+        };
+        let entry = |line: &str| line.split_once('\t').map(|(name, url)| (name.to_owned(), url.to_owned()));
+        Ok(text.lines().filter_map(entry).collect())
+    }
+
+    fn save(&self, id: VolumeId, list: &[(String, String)]) -> Result<()> {
+        let text: String = list.iter().map(|(name, url)| format!("{name}\t{url}\n")).collect();
+        replace_file(&self.file(id), text.as_bytes())
+    }
+
+    /// A shared volume was opened: its stores are read from and fed from now on.
+    pub fn open(&self, replica: &Arc<Replica>, exchange: &Arc<Exchange>) -> Result<()> {
+        let list = self.list(replica.known.id)?;
+        if list.is_empty() || self.offline {
+            return Ok(());
+        }
+        let shelf = self.shelf(replica);
+        for (name, url) in list {
+            match Lazy::new(&url) {
+                Ok(lazy) => self.attach(&shelf, exchange, name, url, lazy)?,
+                Err(error) => tracing::warn!(store = name, error = %error.chain(), "the store cannot be used"),
+            }
+        }
+        Ok(())
+    }
+
+    fn shelf(&self, replica: &Arc<Replica>) -> Arc<Shelf> {
+        let fresh = || {
+            Arc::new(Shelf {
+                replica: Arc::downgrade(replica),
+                known: replica.known.clone(),
+                multi: Arc::default(),
+                attached: Mutex::default(),
+            })
+        };
+        Arc::clone(self.shelves.write().entry(replica.known.id).or_insert_with(fresh))
+    }
+
+    fn attach(
+        &self,
+        shelf: &Arc<Shelf>,
+        exchange: &Arc<Exchange>,
+        name: String,
+        url: String,
+        lazy: Lazy,
+    ) -> Result<()> {
+        let Some(replica) = shelf.replica.upgrade() else { return Ok(()) };
+        let lazy = Arc::new(lazy);
+        let kv: Arc<dyn Kv> = Arc::clone(&lazy) as Arc<dyn Kv>;
+        let store = shelf.multi.add(Arc::new(Steady::new(kv, Bounds::default())));
+        let attached = Attached::start(name, url, store, lazy, (&replica, exchange), self.runtime()?)?;
+        shelf.attached.lock().push(attached);
+        Ok(())
+    }
+
+    /// Give a volume another store: look whether it can be used, mark it, remember it. [`Kind::Exists`] if the name is
+    /// taken, [`Kind::Invalid`] if it is another volume's store, else what the store says.
+    pub fn add(&self, replica: &Arc<Replica>, exchange: &Arc<Exchange>, name: &str, url: &str) -> Result<()> {
+        let id = replica.known.id;
+        let mut list = self.list(id)?;
+        let refuse = |kind, why: &str, next: &str| {
+            Err(Error::new(kind, "add the store", name).with_source(Advice::new(why, next)))
+        };
+        if !is_name(name) {
+            return refuse(Kind::Invalid, "that cannot be the name of a store", "Use letters, digits and '-'.");
+        }
+        if list.iter().any(|(known, _)| known == name) {
+            return refuse(Kind::Exists, "a store of that name is there already", "Choose another name.");
+        }
+        if self.offline {
+            return refuse(Kind::Unreachable, "the daemon was started with --offline", "Start it without --offline.");
+        }
+        if url.contains(['\n', '\t']) {
+            return refuse(Kind::Invalid, "a location is one line", "Look at the location again.");
+        }
+        let lazy = Lazy::new(url).map_err(|e| unusable(name, e))?;
+        self.claim(url, id).map_err(|e| unusable(name, e))?;
+        list.push((name.to_owned(), url.to_owned()));
+        self.save(id, &list)?;
+        let shelf = self.shelf(replica);
+        self.attach(&shelf, exchange, name.to_owned(), url.to_owned(), lazy)
+    }
+
+    /// Make the store if it is not there, and mark it. It is closed again: some let only one have them open.
+    fn claim(&self, url: &str, id: VolumeId) -> Result<()> {
+        let kv = Steady::new(kv::open(url)?, Bounds::default());
+        self.runtime()?.block_on(marker::claim(&kv, id))
+    }
+
+    /// Use a store no more. What it holds stays there.
+    pub fn remove(&self, id: VolumeId, name: &str) -> Result<()> {
+        let mut list = self.list(id)?;
+        let before = list.len();
+        list.retain(|(known, _)| known != name);
+        if list.len() == before {
+            return Err(Error::new(Kind::NotFound, "find the store", name));
+        }
+        self.save(id, &list)?;
+        let shelf = self.shelves.read().get(&id).cloned();
+        if let Some(shelf) = shelf {
+            let gone: Vec<_> = shelf.attached.lock().extract_if(.., |a| a.name == name).collect();
+            for attached in gone {
+                shelf.multi.remove(&attached.store);
+                attached.close();
+            }
+        }
+        Ok(())
+    }
+
+    /// The open store called `name` of a volume. [`Kind::NotFound`] otherwise.
+    pub fn find(&self, id: VolumeId, name: &str) -> Result<Arc<Attached>> {
+        let shelf = self.shelves.read().get(&id).cloned();
+        let found = shelf.and_then(|shelf| shelf.attached.lock().iter().find(|a| a.name == name).cloned());
+        let next = "See `lovage store list`; a store that could not be opened is named in the log.";
+        found.ok_or_else(|| {
+            Error::new(Kind::NotFound, "find the store", name).with_source(Advice::new("no such store is open", next))
+        })
+    }
+
+    /// Ask to be let in through the store at `url`; the answer that `opens`. See [`meeting::ask`].
+    pub fn ask<T>(
+        &self,
+        url: &str,
+        who: (&str, &Peer),
+        asked: &[u8],
+        patience: Duration,
+        opens: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T> {
+        let kv = Steady::new(Arc::new(Lazy::new(url)?), Bounds::default());
+        self.runtime()?.block_on(meeting::ask(&kv, who, asked, patience, opens))
+    }
+
+    /// Whether the stores can be asked for blocks of this volume.
+    pub fn any(&self, id: VolumeId) -> bool {
+        self.shelves.read().get(&id).is_some_and(|shelf| !shelf.multi.is_empty())
+    }
+
+    /// A block from the stores of a volume, verified; `None` if all lack it. Waits for at most `patience`.
+    pub fn fetch(&self, id: VolumeId, r: &Ref, patience: Duration) -> Result<Option<Vec<u8>>> {
+        let Some(shelf) = self.shelves.read().get(&id).cloned() else { return Ok(None) };
+        let late = || Error::new(Kind::Timeout, "fetch a block", r.bid.to_string());
+        let get = async {
+            tokio::time::timeout(patience, shelf.multi.get(&r.bid, r.len as usize))
+                .await
+                .unwrap_or_else(|_| Err(late()))
+        };
+        Ok(self.runtime()?.block_on(get)?.map(|bytes| bytes.to_vec()))
+    }
+
+    /// What there is to tell about each.
+    pub fn status(&self) -> Vec<StoreStatus> {
+        let shelves: Vec<_> = self.shelves.read().values().cloned().collect();
+        let of = |shelf: &Shelf| shelf.attached.lock().iter().map(|a| a.status(&shelf.known.name)).collect::<Vec<_>>();
+        shelves.iter().flat_map(|shelf| of(shelf)).collect()
+    }
+
+    /// A volume is about to close.
+    pub fn close_volume(&self, id: VolumeId) {
+        let shelf = self.shelves.write().remove(&id);
+        for attached in shelf.into_iter().flat_map(|shelf| std::mem::take(&mut *shelf.attached.lock())) {
+            attached.close();
+        }
+    }
+
+    /// End everything.
+    pub fn close(&self) {
+        let ids: Vec<_> = self.shelves.read().keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close_volume(id));
+        if let Some(runtime) = self.runtime.lock().take().and_then(Arc::into_inner) {
+            runtime.shutdown_timeout(Duration::from_secs(2));
+        }
+    }
+}
+
+/// A store that cannot be used, with what can be done.
+fn unusable(name: &str, error: Error) -> Error {
+    let next = match error.kind() {
+        Kind::Denied => "Check the credentials in the environment or the service's files, and what they may do.",
+        Kind::NotFound => "Make the bucket or folder first, or correct the location.",
+        Kind::Unreachable | Kind::Timeout => "Check the location and whether the service answers from here.",
+        Kind::Exists | Kind::Invalid => "Choose an empty folder or prefix for each volume, and check the location.",
+        _ => "Look at the location again.",
+    };
+    Error::new(error.kind(), "use the store", name).with_source(Advice::new(error.chain(), next))
+}

@@ -1,0 +1,143 @@
+//! A store that is opened when it is used, and opened anew after it was away: a stick, a share, a database.
+//!
+//! Must never create anything: a store that is not there was unplugged, and what is written to its empty mountpoint
+//! would be believed stored.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Expect, Kv, KvStat, Location, Task, blocking, open};
+use crate::base::sync::Mutex;
+use crate::base::{Bid, Error, Kind, Result};
+
+/// See the module.
+pub struct Lazy {
+    location: String,
+    opened: Arc<Mutex<Option<Arc<dyn Kv>>>>,
+}
+
+impl Lazy {
+    /// The store at `location`; nothing is opened. [`Kind::Invalid`] if that is no location.
+    pub fn new(location: &str) -> Result<Self> {
+        Location::parse(location)?;
+        Ok(Self { location: location.to_owned(), opened: Arc::default() })
+    }
+
+    /// Open it anew the next time it is used.
+    pub fn forget(&self) {
+        self.opened.lock().take();
+    }
+
+    async fn store(&self) -> Result<Arc<dyn Kv>> {
+        if let Some(store) = &*self.opened.lock() {
+            return Ok(Arc::clone(store));
+        }
+        let (location, opened) = (self.location.clone(), Arc::clone(&self.opened));
+        blocking(move || {
+            let mut opened = opened.lock();
+            if let Some(store) = &*opened {
+                return Ok(Arc::clone(store));
+            }
+            if let Some(path) = Location::parse(&location)?.path()
+                && !path.exists()
+            {
+                return Err(Error::new(Kind::Unreachable, "use the store", location.as_str())
+                    .with_source("it is not there: unplugged, or removed"));
+            }
+            let store = open(&location)?;
+            *opened = Some(Arc::clone(&store));
+            Ok(store)
+        })
+        .await
+    }
+}
+
+impl Kv for Lazy {
+    fn name(&self) -> &str {
+        &self.location
+    }
+
+    fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
+        Box::pin(async move { self.store().await?.get(id).await })
+    }
+
+    fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
+        Box::pin(async move { self.store().await?.put(id, value).await })
+    }
+
+    fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
+        Box::pin(async move { self.store().await?.put_many(blocks).await })
+    }
+
+    fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
+        Box::pin(async move { self.store().await?.has(ids).await })
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
+        Box::pin(async move { self.store().await?.delete(ids).await })
+    }
+
+    fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {
+        Box::pin(async move { self.store().await?.list(after, limit).await })
+    }
+
+    fn stat(&self) -> Task<'_, KvStat> {
+        Box::pin(async move { self.store().await?.stat().await })
+    }
+
+    fn get_head<'a>(&'a self, name: &'a str) -> Task<'a, Option<Bytes>> {
+        Box::pin(async move { self.store().await?.get_head(name).await })
+    }
+
+    fn put_head<'a>(&'a self, name: &'a str, value: Bytes, expect: Expect) -> Task<'a, ()> {
+        Box::pin(async move { self.store().await?.put_head(name, value, expect).await })
+    }
+
+    fn list_heads(&self) -> Task<'_, Vec<String>> {
+        Box::pin(async move { self.store().await?.list_heads().await })
+    }
+
+    fn delete_head<'a>(&'a self, name: &'a str) -> Task<'a, ()> {
+        Box::pin(async move { self.store().await?.delete_head(name).await })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn wait<T>(task: Task<'_, T>) -> Result<T> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(task)
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_not_made_and_found_when_it_is_back() {
+        let dir = tempfile::tempdir().unwrap();
+        for scheme in ["file", "arena", "sled", "sqlite"] {
+            let path = dir.path().join(scheme);
+            let location = format!("{scheme}:{}", path.display());
+            let lazy = Lazy::new(&location).unwrap();
+            assert_eq!(wait(lazy.stat()).unwrap_err().kind(), Kind::Unreachable);
+            assert!(!path.exists(), "{scheme}");
+            drop(open(&location).unwrap());
+            assert_eq!(wait(lazy.stat()).unwrap(), KvStat::default());
+            lazy.forget();
+            assert_eq!(wait(lazy.stat()).unwrap(), KvStat::default(), "{scheme} again");
+        }
+        assert_eq!(Lazy::new("nothing").err().map(|e| e.kind()), Some(Kind::Invalid));
+    }
+
+    #[test]
+    fn a_folder_taken_away_in_the_middle_is_not_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, away) = (dir.path().join("stick"), dir.path().join("away"));
+        let kv = open(&format!("file:{}", path.display())).unwrap();
+        std::fs::rename(&path, &away).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(wait(kv.put(&Bid([1; 32]), Bytes::from_static(b"x"))).is_err());
+        assert!(wait(kv.put_head("h", Bytes::new(), Expect::Anything)).is_err());
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+    }
+}
