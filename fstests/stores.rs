@@ -7,5 +7,7 @@
 mod faults;
 #[path = "stores/local.rs"]
 mod local;
+#[path = "stores/moving.rs"]
+mod moving;
 #[path = "stores/services.rs"]
 mod services;

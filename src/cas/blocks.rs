@@ -295,6 +295,21 @@ impl Blocks {
         })
     }
 
+    /// Replace a damaged or lost block by a copy from elsewhere; durable when done. [`Kind::Unreachable`] when nobody
+    /// can be asked, otherwise what the port gives.
+    pub fn heal(&self, t: BlockType, level: u8, r: &Ref) -> Result<()> {
+        let alone = || Error::new(Kind::Unreachable, "heal block", r.bid.to_string());
+        let fetch = self.fetch.as_ref().ok_or_else(alone)?;
+        let _flight = self.flights.board(&r.bid);
+        let sealed = fetch.fetch(t, level, r)?;
+        if !Sealer::verify_bid(&r.bid, &sealed) {
+            return Err(Error::new(Kind::Corrupt, "heal block", r.bid.to_string()));
+        }
+        self.log.sync(self.log.repair(&r.bid, &sealed)?)?;
+        self.damaged.lock().remove(&r.bid);
+        Ok(())
+    }
+
     /// Append to the log, replacing a copy that is known to be damaged.
     fn store(&self, bid: &Bid, sealed: &[u8], aside: &[u8]) -> Result<()> {
         if self.is_damaged(bid) {

@@ -8,7 +8,7 @@ use super::output::{self, size};
 use super::session::Session;
 use crate::base::Kind;
 use crate::wire::Failure;
-use crate::wire::control::{Request, Status, StoreStatus};
+use crate::wire::control::{Request, Status, StoreMoved, StoreStatus};
 
 #[derive(Debug, Args)]
 pub struct Store {
@@ -45,8 +45,22 @@ enum Command {
         /// Its name
         name: String,
     },
-    /// Wait until every store of the volume has everything
-    Sync,
+    /// Wait until every store of the volume has everything, or copy what one store has and another lacks
+    Sync {
+        /// Copy from this store
+        #[arg(requires = "to")]
+        from: Option<String>,
+        /// To this one
+        to: Option<String>,
+    },
+    /// Read and verify every block of a store
+    Check {
+        /// Its name
+        name: String,
+        /// Put the right bytes, from here or another store, where wrong ones are
+        #[arg(long)]
+        repair: bool,
+    },
 }
 
 impl Store {
@@ -67,7 +81,14 @@ impl Store {
                     output::line("detached")
                 }
             }
-            Command::Sync => {
+            Command::Check { name, repair } => {
+                let request = Request::StoreCheck { volume, name: name.clone(), repair: *repair };
+                moved(session, &request, *repair)
+            }
+            Command::Sync { from: Some(from), to: Some(to) } => {
+                moved(session, &Request::StoreCopy { volume, from: from.clone(), to: to.clone() }, false)
+            }
+            Command::Sync { .. } => {
                 let answer = session.ask_daemon(&Request::StoreSync { volume }, &mut |_| Ok(()))?;
                 show(session, &output::typed::<Vec<StoreStatus>>(answer)?)
             }
@@ -91,6 +112,23 @@ impl Store {
 fn one(session: &Session<'_>, request: &Request) -> Outcome {
     let store: StoreStatus = output::typed(session.ask_daemon(request, &mut |_| Ok(()))?)?;
     if session.json() { output::json(&store) } else { output::line(&described(&store)) }
+}
+
+fn moved(session: &Session<'_>, request: &Request, repair: bool) -> Outcome {
+    let moved: StoreMoved = output::typed(session.ask_daemon(request, &mut |_| Ok(()))?)?;
+    if session.json() {
+        output::json(&moved)?;
+    } else {
+        let StoreMoved { checked, read, bad, repaired, .. } = moved;
+        let repaired = if repair { format!(", {repaired} repaired") } else { String::new() };
+        output::line(&format!("{checked} blocks, {read} read ({}), {bad} bad{repaired}", size(moved.bytes)))?;
+    }
+    if moved.bad > moved.repaired {
+        let why = format!("{} blocks are damaged", moved.bad - moved.repaired);
+        return Err(Failure::new(Kind::Corrupt, "trust the store", "", why)
+            .next("Use `lovage store check --repair`; `lovage store sync` stores what is here again."));
+    }
+    Ok(())
 }
 
 fn show(session: &Session<'_>, stores: &[StoreStatus]) -> Outcome {

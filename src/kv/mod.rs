@@ -15,6 +15,7 @@ mod lazy;
 pub mod local;
 mod location;
 mod memory;
+pub mod moving;
 pub mod multi;
 mod object;
 mod sled_kv;

@@ -42,27 +42,25 @@ pub struct Checked {
 struct Check<'v> {
     volume: &'v Volume,
     damaged: HashSet<Bid>,
+    repair: bool,
     read_data: bool,
     report: Checked,
 }
 
 impl Volume {
     /// Check the structure: trees, manifests, presence of every block. With `read_data` every stored block
-    /// is read and verified first. Nothing else holds copies yet, so `repair` can only put back blocks whose
-    /// content is still in memory; what it cannot is listed with the paths it hits.
+    /// is read and verified first. With `repair`, what is damaged or lost is brought from whoever else has it; what
+    /// nobody has is listed with the paths it hits.
     pub fn verify(&self, repair: bool, read_data: bool, progress: Progress<'_>) -> Result<Checked> {
         if !self.read_only {
             self.sync_all()?;
             self.seal()?;
         }
-        let mut check = Check { volume: self, damaged: HashSet::new(), read_data, report: Checked::default() };
+        let mut check = Check { volume: self, damaged: HashSet::new(), repair, read_data, report: Checked::default() };
         if read_data {
             check.scrub(progress)?;
         }
         check.walk(progress)?;
-        if repair {
-            tracing::info!("no other store or device holds copies of this volume yet: nothing to repair from");
-        }
         Ok(check.report)
     }
 }
@@ -113,6 +111,19 @@ impl Check<'_> {
             self.report.bad += u64::from(!self.damaged.contains(&block.bid));
             "missing"
         };
+        if self.repair {
+            match self.volume.blocks.heal(BlockType::Data, 0, block) {
+                Ok(()) => {
+                    tracing::info!(block = %block.bid, path = path(), "repaired");
+                    self.report.repaired += 1;
+                    self.damaged.remove(&block.bid);
+                    return true;
+                }
+                Err(error) => {
+                    tracing::warn!(block = %block.bid, error = %error.chain(), "could not be repaired");
+                }
+            }
+        }
         self.hit(path(), &block.bid.to_string(), reason);
         false
     }

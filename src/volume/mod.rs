@@ -130,8 +130,10 @@ pub struct Volume {
     lineage: Mutex<lineage::Lineage>,
     label: Label,
     writer: WriterIndex,
-    /// Blocks may be elsewhere: absence is no damage.
+    /// Blocks may be fetched: absence is no damage once anybody else may have them.
     lazy: bool,
+    /// Stores keep blocks as well.
+    stored: AtomicBool,
 }
 
 impl fmt::Debug for Volume {
@@ -158,7 +160,12 @@ impl Volume {
 
     /// Whether what is not here may be with others.
     fn is_lazy(&self) -> bool {
-        self.lazy && self.is_shared()
+        self.lazy && (self.is_shared() || self.stored.load(Ordering::Acquire))
+    }
+
+    /// Stores beside the log keep blocks from now on: what is not here may be there.
+    pub fn keep_in_stores(&self) {
+        self.stored.store(true, Ordering::Release);
     }
 
     fn check_writable(&self) -> Result<()> {

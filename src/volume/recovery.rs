@@ -165,6 +165,7 @@ impl Volume {
             label: setup.label.clone(),
             writer,
             lazy: setup.fetch.is_some(),
+            stored: AtomicBool::new(false),
         })
     }
 

@@ -65,6 +65,8 @@ pub enum Request {
     StoreRemove { volume: String, name: String },
     StoreTest { volume: String, name: String },
     StoreSync { volume: String },
+    StoreCopy { volume: String, from: String, to: String },
+    StoreCheck { volume: String, name: String, repair: bool },
     Push { at: PathArg, store: String },
     LogLevel { directives: Option<String> },
     Metrics,
@@ -213,6 +215,21 @@ pub struct StoreStatus {
     /// Whose it is.
     #[serde(default)]
     pub volume: String,
+}
+
+/// Answer to [`Request::StoreCopy`] and [`Request::StoreCheck`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct StoreMoved {
+    /// Blocks looked at.
+    pub checked: u64,
+    /// Blocks read.
+    pub read: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Blocks that do not verify, or are gone.
+    pub bad: u64,
+    /// Of these, put right.
+    pub repaired: u64,
 }
 
 /// Answer to [`Request::Mount`].

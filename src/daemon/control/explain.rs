@@ -1,4 +1,4 @@
-//! `explain`: which device would serve each block of a file, and why.
+//! `explain`: which device or store would serve each block of a file, and why.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::wire::control::{BlockStat, Explained, ExplainedBlock, PathArg};
 /// Blocks explained one by one; a terabyte has millions.
 const MOST_BLOCKS: usize = 10_000;
 
-/// Ask everyone who is connected for what is not here.
+/// Ask everyone who is connected, and the volume's stores, for what is not here.
 pub fn run(service: &Arc<Service>, at: &PathArg) -> Result<Explained> {
     let place = service.place(at)?;
     let node = place.node()?;
@@ -37,8 +37,15 @@ fn holders(
     blocks: &[BlockStat],
 ) -> BTreeMap<Bid, Vec<(String, Duration)>> {
     let mut found: BTreeMap<Bid, Vec<(String, Duration)>> = BTreeMap::new();
+    let absent: Vec<(Bid, u64)> =
+        blocks.iter().filter(|b| !b.local).filter_map(|b| Some((Bid::from_hex(&b.id)?, b.bytes))).collect();
+    let (absent, sizes): (Vec<Bid>, Vec<u64>) = absent.into_iter().unzip();
+    for ((bid, bytes), stores) in absent.iter().zip(sizes).zip(service.exchange.stores().holders(known.id, &absent)) {
+        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let stores = stores.iter().map(|a| (format!("store {}", a.name), a.store.expected(len)));
+        found.entry(*bid).or_default().extend(stores);
+    }
     let (Some(net), Some(replica)) = (service.exchange.net(), service.exchange.replica(known.id)) else { return found };
-    let absent: Vec<Bid> = blocks.iter().filter(|b| !b.local).filter_map(|b| Bid::from_hex(&b.id)).collect();
     let facts: BTreeMap<Peer, PeerFacts> = net.peers().into_iter().map(|f| (f.peer, f)).collect();
     for peer in service.exchange.connected(&replica) {
         let rtt = facts.get(&peer).and_then(|f| f.rtt).unwrap_or(Duration::MAX);
@@ -59,8 +66,8 @@ fn explained(block: BlockStat, holders: &[(String, Duration)]) -> ExplainedBlock
     let BlockStat { id, offset, bytes, local } = block;
     let (from, why) = match holders {
         _ if local => (String::new(), "it is here".to_owned()),
-        [] => (String::new(), "nobody who is connected has it".to_owned()),
-        [(only, _)] => (only.clone(), "the only one connected that has it".to_owned()),
+        [] => (String::new(), "no store and nobody who is connected has it".to_owned()),
+        [(only, _)] => (only.clone(), "the only one that has it and can be reached".to_owned()),
         [(first, rtt), ..] => {
             let away = if *rtt == Duration::MAX { String::new() } else { format!(", {:.1} ms away", ms(*rtt)) };
             (first.clone(), format!("the nearest of {} that have it{away}", holders.len()))

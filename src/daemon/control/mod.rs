@@ -98,6 +98,10 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::StoreRemove { volume, name } => document(&store::remove(service, &volume, &name)?)?,
         Request::StoreTest { volume, name } => document(&store::test(service, &volume, &name)?)?,
         Request::StoreSync { volume } => document(&store::sync(service, &volume, sink)?)?,
+        Request::StoreCopy { volume, from, to } => document(&store::copy(service, &volume, (&from, &to), sink)?)?,
+        Request::StoreCheck { volume, name, repair } => {
+            document(&store::check(service, &volume, &name, repair, sink)?)?
+        }
         Request::Push { at, store } => document(&store::push(service, &at, &store, sink)?)?,
         Request::LogLevel { directives } => document(&log_level::run(service, directives.as_deref())?)?,
         Request::Metrics => document(&metrics::run(service)?)?,

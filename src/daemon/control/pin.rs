@@ -39,8 +39,7 @@ pub fn list(service: &Service) -> Vec<PinStatus> {
 pub fn get(service: &Arc<Service>, at: &PathArg, sink: &mut dyn Sink) -> Result<PinStatus> {
     let place = service.place(at)?;
     let pin = Pin { id: id_of(&place)?, depth: None };
-    let net = service.exchange.net();
-    let state = follow(place.volume.volume(), net.as_deref(), &pin, &mut |state| {
+    let state = follow(place.volume.volume(), &service.exchange, &pin, &mut |state| {
         let done = state.bytes.saturating_sub(state.missing);
         sink.progress(Progress { stage: "fetching".into(), done, total: None, bytes: true })
     })?;
@@ -49,7 +48,7 @@ pub fn get(service: &Arc<Service>, at: &PathArg, sink: &mut dyn Sink) -> Result<
     }
     let advice = Advice::new(
         format!("{} bytes of it are nowhere to be had at the moment", state.missing),
-        "See `lovage status` for the devices that can be reached.",
+        "See `lovage status` for the devices and stores that can be reached.",
     );
     Err(Error::new(Kind::Unreachable, "get", place.shown()).with_source(advice))
 }

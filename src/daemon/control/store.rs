@@ -8,9 +8,10 @@ use super::super::service::Service;
 use super::super::stores::Attached;
 use super::Sink;
 use crate::base::{Error, Kind, Result};
+use crate::kv::moving::{self, Moved};
 use crate::volume::api::ROOT_INO;
 use crate::wire::Advice;
-use crate::wire::control::{PathArg, Progress, StoreStatus};
+use crate::wire::control::{PathArg, Progress, StoreMoved, StoreStatus};
 
 /// How often a wait looks, and how many looks without any progress end it.
 const LOOK: Duration = Duration::from_millis(100);
@@ -48,6 +49,46 @@ pub fn sync(service: &Arc<Service>, volume: &str, sink: &mut dyn Sink) -> Result
         all.push(attached.status(&replica.known.name));
     }
     Ok(all)
+}
+
+/// Copy what one store has and another lacks.
+pub fn copy(service: &Arc<Service>, volume: &str, (from, to): (&str, &str), sink: &mut dyn Sink) -> Result<StoreMoved> {
+    let replica = replica(service, volume)?;
+    let stores = service.exchange.stores();
+    let (from, to) = (stores.find(replica.known.id, from)?, stores.find(replica.known.id, to)?);
+    let moved = stores.run(moving::copy(from.store.kv(), to.store.kv(), &mut telling("copying", sink)))?;
+    Ok(told(&moved, 0))
+}
+
+/// Read and verify every block of a store; with `repair`, put the right bytes where wrong ones are.
+pub fn check(
+    service: &Arc<Service>,
+    volume: &str,
+    name: &str,
+    repair: bool,
+    sink: &mut dyn Sink,
+) -> Result<StoreMoved> {
+    let replica = replica(service, volume)?;
+    let stores = service.exchange.stores();
+    let attached = stores.find(replica.known.id, name)?;
+    let moved = stores.run(moving::scrub(attached.store.kv(), &mut telling("reading", sink)))?;
+    let mut repaired = 0;
+    for bid in moved.bad.iter().filter(|_| repair) {
+        match stores.mend(&replica, &attached, bid) {
+            Ok(()) => repaired += 1,
+            Err(e) => tracing::warn!(store = name, block = %bid, error = %e.chain(), "could not repair"),
+        }
+    }
+    Ok(told(&moved, repaired))
+}
+
+fn told(moved: &Moved, repaired: u64) -> StoreMoved {
+    let bad = moved.bad.len() as u64;
+    StoreMoved { checked: moved.looked, read: moved.read, bytes: moved.bytes, bad, repaired }
+}
+
+fn telling<'s>(stage: &'static str, sink: &'s mut dyn Sink) -> impl FnMut(&Moved) -> Result<()> + 's {
+    move |moved| sink.progress(Progress { stage: stage.into(), done: moved.bytes, total: None, bytes: true })
 }
 
 /// Everything a path's volume has here goes to the store now, what is below the path brought here first.

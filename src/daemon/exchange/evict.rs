@@ -1,6 +1,6 @@
-//! Dropping local copies: only what is pinned by nobody here and promised by enough others.
+//! Dropping local copies: only what is pinned by nobody here, and kept by enough stores and members.
 //!
-//! Must never drop the last copy: others are asked, block by block, and say that they keep it before ours goes.
+//! Must never drop the last copy: stores are looked into and members asked, block by block, before ours goes.
 
 use std::collections::HashSet;
 
@@ -79,20 +79,21 @@ impl Eviction<'_> {
         Ok(())
     }
 
-    /// Those of `ids` that enough connected members promise to keep.
+    /// Those of `ids` that enough stores have, or connected members promise to keep.
     fn confirmed(&self, ids: &[Bid]) -> Vec<Bid> {
         let wanted = self.exchange.settings.replicas_min;
-        let (Some(net), mut open) = (self.exchange.net(), ids.iter().map(|bid| (*bid, 0)).collect::<Vec<_>>()) else {
-            return Vec::new();
-        };
-        for peer in self.exchange.connected(self.replica) {
+        let stored = self.exchange.stores().holders(self.replica.known.id, ids);
+        let mut open: Vec<_> = ids.iter().zip(stored).map(|(bid, stores)| (*bid, stores.len())).collect();
+        let net = self.exchange.net();
+        let connected = net.iter().flat_map(|_| self.exchange.connected(self.replica)).collect::<Vec<_>>();
+        for (net, peer) in net.iter().flat_map(|net| connected.iter().map(move |peer| (net, peer))) {
             let lacking: Vec<usize> =
                 (0..open.len()).filter(|at| open.get(*at).is_some_and(|o| o.1 < wanted)).collect();
             let ask: Vec<Bid> = lacking.iter().filter_map(|at| open.get(*at)).map(|(bid, _)| *bid).collect();
             if ask.is_empty() {
                 break;
             }
-            let Some(bits) = self.replica.holds.ask(&net, self.replica, &peer, &ask, true) else { continue };
+            let Some(bits) = self.replica.holds.ask(net, self.replica, peer, &ask, true) else { continue };
             for (at, _) in lacking.into_iter().zip(bits).filter(|(_, has)| *has) {
                 if let Some((_, count)) = open.get_mut(at) {
                     *count += 1;

@@ -15,8 +15,8 @@ use super::super::home::replace_file;
 use super::{Exchange, Replica};
 use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Error, Kind, NodeId, Result};
-use crate::net::{Net, Wanted};
-use crate::seal::BlockType;
+use crate::net::Wanted;
+use crate::seal::{BlockType, Ref};
 use crate::volume::Volume;
 use crate::wire::peer::Class;
 
@@ -149,7 +149,7 @@ impl Pins {
                 if self.inner.lock().closed {
                     return;
                 }
-                match follow(&replica.volume, exchange.net().as_deref(), &pin, &mut |_| Ok(())) {
+                match follow(&replica.volume, &exchange, &pin, &mut |_| Ok(())) {
                     Ok(state) => drop(self.inner.lock().states.insert(pin.id, state)),
                     Err(error) => tracing::debug!(volume = replica.known.name, error = %error.chain(), "a pin waits"),
                 }
@@ -183,7 +183,7 @@ impl Pins {
 /// Bring what `pin` covers and is not here; `report` hears the state as it goes, and may end it by an error.
 pub fn follow(
     volume: &Arc<Volume>,
-    net: Option<&Net>,
+    exchange: &Exchange,
     pin: &Pin,
     report: &mut dyn FnMut(PinState) -> Result<()>,
 ) -> Result<PinState> {
@@ -196,35 +196,42 @@ pub fn follow(
         if !local {
             if t == BlockType::Data {
                 state.missing += u64::from(r.len);
-                batch.push((Wanted::sealed(r.bid, r.len), u64::from(r.len)));
+                batch.push(*r);
             }
             if batch.len() >= BATCH {
-                bring(volume, net, &mut batch, &mut state)?;
+                bring(volume, exchange, &mut batch, &mut state)?;
                 report(state)?;
             }
         }
         Ok(true)
     })?;
-    bring(volume, net, &mut batch, &mut state)?;
+    bring(volume, exchange, &mut batch, &mut state)?;
     state.complete = state.missing == 0;
     report(state)?;
     Ok(state)
 }
 
-fn bring(volume: &Volume, net: Option<&Net>, batch: &mut Vec<(Wanted, u64)>, state: &mut PinState) -> Result<()> {
-    let Some(net) = net.filter(|_| !batch.is_empty()) else {
-        batch.clear();
-        return Ok(());
-    };
-    let wanted: Vec<Wanted> = batch.iter().map(|(wanted, _)| *wanted).collect();
-    let mut fetching = net.fetch(volume.id(), &wanted, Class::Pin, Duration::from_secs(60));
-    while let Some((index, block)) = fetching.next_blocking() {
-        let (Ok(bytes), Some((wanted, len))) = (block, batch.get(index)) else { continue };
-        volume.blocks().accept(&wanted.bid, &bytes)?;
-        state.missing = state.missing.saturating_sub(*len);
+/// From members, then what they lack from stores.
+fn bring(volume: &Volume, exchange: &Exchange, batch: &mut Vec<Ref>, state: &mut PinState) -> Result<()> {
+    let mut lacking = std::mem::take(batch);
+    if let Some(net) = exchange.net().filter(|_| !lacking.is_empty() && exchange.is_anyone_connected(volume.id())) {
+        let wanted: Vec<Wanted> = lacking.iter().map(|r| Wanted::sealed(r.bid, r.len)).collect();
+        let mut fetching = net.fetch(volume.id(), &wanted, Class::Pin, Duration::from_secs(60));
+        let mut came = vec![false; lacking.len()];
+        while let Some((index, block)) = fetching.next_blocking() {
+            let (Ok(bytes), Some(r), Some(came)) = (block, lacking.get(index), came.get_mut(index)) else { continue };
+            volume.blocks().accept(&r.bid, &bytes)?;
+            state.missing = state.missing.saturating_sub(r.len.into());
+            *came = true;
+        }
+        let mut came = came.into_iter();
+        lacking.retain(|_| !came.next().unwrap_or(false));
     }
-    batch.clear();
-    Ok(())
+    exchange.stores().fetch_many(volume.id(), &lacking, &mut |r, bytes| {
+        volume.blocks().accept(&r.bid, &bytes)?;
+        state.missing = state.missing.saturating_sub(r.len.into());
+        Ok(())
+    })
 }
 
 #[cfg(test)]

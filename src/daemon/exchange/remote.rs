@@ -3,11 +3,12 @@
 //! Must never be called on a thread of the network, nor wait when nobody can answer.
 
 use std::sync::Weak;
+use std::time::Duration;
 
 use super::Exchange;
 use crate::base::{Error, Kind, Result, VolumeId};
 use crate::cas::Fetch;
-use crate::net::Wanted;
+use crate::net::{Net, Wanted};
 use crate::seal::{BlockType, Ref};
 use crate::wire::peer::Class;
 
@@ -38,6 +39,11 @@ impl Fetch for Remote {
         };
         let connected = exchange.net().filter(|_| exchange.is_anyone_connected(self.volume));
         let Some(net) = connected else { return stored() };
+        if exchange.stores().is_nearer(self.volume, r, nearest(&net))
+            && let Ok(found) = stored()
+        {
+            return Ok(found);
+        }
         let class = match t {
             BlockType::Data => Class::Interactive,
             _ => Class::Metadata,
@@ -47,4 +53,9 @@ impl Fetch for Remote {
         let brought = fetched.into_iter().next().unwrap_or_else(|| Err(nobody())).map(|bytes| bytes.to_vec());
         if brought.is_err() && exchange.stores().any(self.volume) { stored() } else { brought }
     }
+}
+
+/// Round trip to the nearest member, as far as known.
+fn nearest(net: &Net) -> Option<Duration> {
+    net.peers().into_iter().filter(|facts| facts.transport.is_some()).filter_map(|facts| facts.rtt).min()
 }

@@ -10,9 +10,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::super::exchange::{Exchange, Replica};
-use super::feed;
+use super::{feed, marker};
 use crate::base::sync::Mutex;
-use crate::base::{Context, Result};
+use crate::base::{Bid, Context, Result, VolumeId};
 use crate::kv::Lazy;
 use crate::kv::multi::Store;
 use crate::volume::Observer;
@@ -101,6 +101,14 @@ impl Attached {
     /// Where it is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Which of `ids` it has, asked now; an error if it is not (any more) the volume's.
+    pub async fn has(&self, volume: VolumeId, ids: &[Bid]) -> Result<Vec<bool>> {
+        let kv = self.store.kv();
+        marker::check(&**kv, volume).await?;
+        marker::seen(&**kv, &kv.list_heads().await?)?; // also has packs listed anew
+        kv.has(ids).await
     }
 
     /// End the thread; what was under way is dropped and done again the next time.

@@ -15,21 +15,26 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 
 use super::exchange::{Exchange, Replica};
 use super::home::{Home, replace_file};
 use super::volumes::{Known, is_name};
 use crate::base::sync::{Mutex, RwLock};
-use crate::base::{Context, Error, Kind, Result, VolumeId};
+use crate::base::{Bid, Context, Error, Kind, Result, VolumeId};
 use crate::kv::steady::Bounds;
-use crate::kv::{self, Kv, Lazy, MultiKv, Steady};
+use crate::kv::{self, Kv, Lazy, MultiKv, Steady, is_genuine};
 use crate::net::Peer;
 use crate::seal::Ref;
 use crate::wire::Advice;
 use crate::wire::control::StoreStatus;
 
 pub use attached::Attached;
+
+/// Blocks asked of stores at once.
+const AT_ONCE: usize = 16;
 
 /// See the module.
 pub struct Stores {
@@ -122,6 +127,7 @@ impl Stores {
         lazy: Lazy,
     ) -> Result<()> {
         let Some(replica) = shelf.replica.upgrade() else { return Ok(()) };
+        replica.volume.keep_in_stores();
         let lazy = Arc::new(lazy);
         let kv: Arc<dyn Kv> = Arc::clone(&lazy) as Arc<dyn Kv>;
         let store = shelf.multi.add(Arc::new(Steady::new(kv, Bounds::default())));
@@ -186,8 +192,7 @@ impl Stores {
 
     /// The open store called `name` of a volume. [`Kind::NotFound`] otherwise.
     pub fn find(&self, id: VolumeId, name: &str) -> Result<Arc<Attached>> {
-        let shelf = self.shelves.read().get(&id).cloned();
-        let found = shelf.and_then(|shelf| shelf.attached.lock().iter().find(|a| a.name == name).cloned());
+        let found = self.attached(id).into_iter().find(|attached| attached.name == name);
         let next = "See `lovage store list`; a store that could not be opened is named in the log.";
         found.ok_or_else(|| {
             Error::new(Kind::NotFound, "find the store", name).with_source(Advice::new("no such store is open", next))
@@ -205,6 +210,88 @@ impl Stores {
     ) -> Result<T> {
         let kv = Steady::new(Arc::new(Lazy::new(url)?), Bounds::default());
         self.runtime()?.block_on(meeting::ask(&kv, who, asked, patience, opens))
+    }
+
+    /// Blocks from the stores of a volume, verified, in any order; those that no store gives are left out.
+    pub fn fetch_many(
+        &self,
+        id: VolumeId,
+        wanted: &[Ref],
+        take: &mut dyn FnMut(&Ref, Bytes) -> Result<()>,
+    ) -> Result<()> {
+        let shelf = self.shelves.read().get(&id).cloned();
+        let Some(shelf) = shelf.filter(|shelf| !wanted.is_empty() && !shelf.multi.is_empty()) else { return Ok(()) };
+        self.run(async {
+            let (mut next, mut under_way) = (wanted.iter().copied(), JoinSet::new());
+            loop {
+                while under_way.len() < AT_ONCE
+                    && let Some(r) = next.next()
+                {
+                    let multi = Arc::clone(&shelf.multi);
+                    under_way.spawn(async move { (r, multi.get(&r.bid, r.len as usize).await) });
+                }
+                let Some(done) = under_way.join_next().await else { return Ok(()) };
+                match done {
+                    Ok((r, Ok(Some(bytes)))) => take(&r, bytes)?,
+                    Ok((r, Err(error))) => tracing::debug!(block = %r.bid, error = %error.chain(), "no store gave it"),
+                    Ok((_, Ok(None))) | Err(_) => {}
+                }
+            }
+        })
+    }
+
+    /// For each of `ids`, the stores of a volume that say now that they have it.
+    pub fn holders(&self, id: VolumeId, ids: &[Bid]) -> Vec<Vec<Arc<Attached>>> {
+        let mut holders = vec![Vec::new(); ids.len()];
+        let all = self.attached(id);
+        let Some(runtime) = self.runtime().ok().filter(|_| !all.is_empty()) else { return holders };
+        for attached in all {
+            let has = runtime.block_on(attached.has(id, ids)).unwrap_or_else(|error| {
+                tracing::debug!(store = attached.name, error = %error.chain(), "cannot tell what it has");
+                Vec::new()
+            });
+            for (holders, _) in holders.iter_mut().zip(has).filter(|(_, has)| *has) {
+                holders.push(Arc::clone(&attached));
+            }
+        }
+        holders
+    }
+
+    /// Whether a store is known to have a block and to answer sooner than somebody `away` so far.
+    pub fn is_nearer(&self, id: VolumeId, r: &Ref, away: Option<Duration>) -> bool {
+        let Some(shelf) = self.shelves.read().get(&id).cloned() else { return false };
+        let having =
+            shelf.multi.stores().into_iter().filter(|store| store.holds(&r.bid) == Some(true) && store.is_ok());
+        having
+            .map(|store| store.expected(r.len as usize))
+            .min()
+            .is_some_and(|store| away.is_none_or(|away| store < away))
+    }
+
+    /// Run work on stores to its end.
+    pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime()?.block_on(work)
+    }
+
+    /// Put the right bytes of a block into a store that has wrong ones. [`Kind::NotFound`] if nobody has them.
+    pub fn mend(&self, replica: &Replica, attached: &Attached, bid: &Bid) -> Result<()> {
+        let here = replica.volume.blocks().log().get(bid).ok().flatten().filter(|sealed| is_genuine(bid, sealed));
+        let others = self.attached(replica.known.id);
+        self.run(async {
+            let mut sound = here.map(Bytes::from);
+            for other in others.iter().filter(|other| other.name != attached.name) {
+                if sound.is_none() {
+                    sound = other.store.kv().get(bid).await.ok().flatten().filter(|sealed| is_genuine(bid, sealed));
+                }
+            }
+            let nobody = || Error::new(Kind::NotFound, "find a sound copy of the block", bid.to_string());
+            attached.store.kv().put(bid, sound.ok_or_else(nobody)?).await
+        })
+    }
+
+    fn attached(&self, id: VolumeId) -> Vec<Arc<Attached>> {
+        let shelf = self.shelves.read().get(&id).cloned();
+        shelf.map(|shelf| shelf.attached.lock().clone()).unwrap_or_default()
     }
 
     /// Whether the stores can be asked for blocks of this volume.

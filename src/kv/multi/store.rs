@@ -56,6 +56,11 @@ impl Store {
         if seen.breaker.is_closed() && seen.trouble.is_empty() { "ok".to_owned() } else { seen.trouble.clone() }
     }
 
+    /// Whether it is asked at all.
+    pub fn is_ok(&self) -> bool {
+        self.seen.lock().breaker.is_closed()
+    }
+
     /// How long an answer takes; `None` before the first.
     pub fn latency(&self) -> Option<Duration> {
         self.seen.lock().paces.latency()

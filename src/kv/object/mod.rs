@@ -303,7 +303,7 @@ impl Kv for ObjectKv {
 
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
         Box::pin(async move {
-            self.loaded().await?;
+            self.fresh().await?;
             let index = self.index.read();
             Ok(ids.iter().map(|id| index.find(id).is_some()).collect())
         })

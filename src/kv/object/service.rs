@@ -34,9 +34,31 @@ pub fn failed(what: &'static str, name: &str, error: opendal::Error) -> Error {
         ErrorKind::RangeNotSatisfied => Kind::Corrupt,
         ErrorKind::RateLimited => Kind::Unreachable,
         _ if error.is_temporary() => Kind::Unreachable,
-        _ => Kind::Other,
+        _ => ssh_kind(&whole(&error)),
     };
     Error::new(kind, what, name).with_source(error)
+}
+
+/// An error with all its causes.
+fn whole(error: &opendal::Error) -> String {
+    let mut said = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        said.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    said
+}
+
+/// What the `ssh` program said: its errors come as words.
+fn ssh_kind(said: &str) -> Kind {
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    match () {
+        () if says(&["Permission denied", "Host key verification failed"]) => Kind::Denied,
+        () if says(&["failed to connect", "connection lost", "Connection closed", "Broken pipe"]) => Kind::Unreachable,
+        () if says(&["No space left", "Disk quota"]) => Kind::Full,
+        () => Kind::Other,
+    }
 }
 
 impl Service {
