@@ -9,8 +9,6 @@ mod bitrot;
 mod eio;
 #[path = "durability/kill.rs"]
 mod kill;
-#[path = "durability/panic.rs"]
-mod panic;
 #[path = "durability/program.rs"]
 mod program;
 #[path = "durability/script.rs"]

@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fstests::model::{ModelFs, Recorder};
+use fstests::model::{ModelFs, PANICS, Recorder};
 use lovage::base::Kind;
 use lovage::fuse::{KernelClock, MountOptions, Mounted, Unmount, clear_stale, mount, mounts};
 use lovage::volume::api::{FileKind, NewNode, ROOT_INO, SetAttr};
@@ -282,4 +282,20 @@ fn past_the_deadline_a_read_is_an_input_output_error() {
     assert_eq!(error.raw_os_error(), Some(5), "{error}");
     drop(shut);
     assert_eq!(fs::read(bench.path("elsewhere")).unwrap().len(), 100_000);
+}
+
+#[test]
+fn a_thread_that_panics_ends_the_mount_at_once() {
+    const ALONE: &str = "FSTESTS_PANIC";
+    if std::env::var_os(ALONE).is_none() {
+        // It aborts every mount of its process: a process of its own, not to upset the tests beside it.
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "a_thread_that_panics_ends_the_mount_at_once"]).env(ALONE, "1");
+        assert!(test.status().unwrap().success());
+        return;
+    }
+    let Some(bench) = bench() else { return };
+    fs::write(bench.path("f"), b"x").unwrap();
+    assert!(fs::metadata(bench.path(PANICS)).is_err());
+    assert!(bench.mounted().wait_at_most(Duration::from_secs(30)), "the mount hangs");
 }

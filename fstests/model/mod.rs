@@ -20,7 +20,7 @@ use lovage::base::sync::Mutex;
 use lovage::base::{Error, Kind, Result};
 use lovage::volume::api::{FileKind, Ino, NewNode, ROOT_INO};
 
-pub use recorder::Recorder;
+pub use recorder::{PANICS, Recorder};
 
 use listing::OpenDirectory;
 use node::Node;

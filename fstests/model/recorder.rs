@@ -7,6 +7,9 @@ use lovage::base::sync::Mutex;
 use lovage::volume::api::{Attr, FallocMode, Fh, Ino, NewNode, RenameMode, SeekWhence, SetAttr, StatFs, XattrMode};
 use lovage::volume::{FileSystem, Filler};
 
+/// Looking this name up panics.
+pub const PANICS: &str = "a bug in the filesystem";
+
 /// Passes every call on and remembers it as one line.
 pub struct Recorder {
     inner: Arc<dyn FileSystem>,
@@ -62,6 +65,7 @@ fn describe(change: &SetAttr) -> String {
 
 impl FileSystem for Recorder {
     fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
+        assert_ne!(text(name), PANICS, "as a test asked for");
         self.note(format!("lookup {}", text(name))).lookup(parent, name)
     }
     fn forget(&self, ino: Ino, count: u64) {

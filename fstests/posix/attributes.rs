@@ -33,6 +33,20 @@ fn times_keep_their_nanoseconds_before_and_after_1970_and_2038() {
 }
 
 #[test]
+fn no_time_that_a_program_can_set_ends_the_mount() {
+    let place = Place::new("faraway");
+    File::create(place.path("f")).unwrap();
+    let last = 999_999_999;
+    for (seconds, nanos) in [(i64::MIN, 0), (i64::MIN, last), (i64::MIN + 1, last), (i64::MAX, last), (-1, last)] {
+        let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanos };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(rustix::fs::CWD, place.path("f"), &times, rustix::fs::AtFlags::empty()).unwrap();
+        fs::metadata(place.path("f")).unwrap();
+        File::create(place.path("g")).unwrap();
+    }
+}
+
+#[test]
 fn operations_move_the_times_posix_says_they_move() {
     let place = Place::new("moves");
     let old = UNIX_EPOCH + Duration::from_secs(1_000_000_000);

@@ -88,11 +88,16 @@ impl Chunker {
     /// `eof` says that the file ends with `data`. Zero: no cut within `data`, feed more (or nothing
     /// was fed). O(length of the chunk).
     pub fn cut_at(&self, offset: u64, data: &[u8], eof: bool) -> usize {
-        let found = match &self.plan {
-            Plan::Fixed => Some(fixed_at(offset)).filter(|size| *size <= data.len()),
-            Plan::Gear(gear) => gear.cut(data),
-        };
-        found.unwrap_or(if eof { data.len() } else { 0 })
+        self.cut_across(offset, [data, &[]]).unwrap_or(if eof { data.len() } else { 0 })
+    }
+
+    /// Length of the chunk that starts at `offset`, whose bytes are the two parts one behind the other; `None`: no
+    /// cut within them. O(length of the chunk).
+    pub fn cut_across(&self, offset: u64, parts: [&[u8]; 2]) -> Option<usize> {
+        match &self.plan {
+            Plan::Fixed => Some(fixed_at(offset)).filter(|size| *size <= parts[0].len() + parts[1].len()),
+            Plan::Gear(gear) => gear.cut(parts),
+        }
     }
 }
 
@@ -122,23 +127,32 @@ impl Gear {
         Ok(Self { table, min, turn, max, rare, frequent })
     }
 
-    /// The first cut in `data`, if there is one whatever follows.
-    fn cut(&self, data: &[u8]) -> Option<usize> {
-        let data = data.get(..self.max).unwrap_or(data);
-        // A candidate is judged by the 64 bytes before it, so the bytes up to `min` are not read.
-        let warm = data.get(self.min - WINDOW..self.min)?;
-        let hash = warm.iter().fold(0, |hash, byte| self.roll(hash, *byte));
-        let turn = self.turn.min(data.len());
-        let (rare, frequent) = (data.get(self.min..turn)?, data.get(turn..)?);
-        match self.scan(rare, hash, self.rare) {
-            Ok(found) => return Some(self.min + found),
-            Err(hash) => match self.scan(frequent, hash, self.frequent) {
-                Ok(found) => return Some(turn + found),
-                Err(_) if data.len() == self.max => return Some(self.max),
-                Err(_) => {}
-            },
+    /// The first cut in `parts`, if there is one whatever follows.
+    fn cut(&self, parts: [&[u8]; 2]) -> Option<usize> {
+        let len = (parts[0].len() + parts[1].len()).min(self.max);
+        if len < self.min {
+            return None;
         }
-        None
+        let within = |start: usize, end: usize| {
+            let border = parts[0].len();
+            let (left, right) = (start.min(border)..end.min(border), start.max(border)..end.max(border));
+            let right = parts[1].get(right.start - border..right.end - border);
+            [parts[0].get(left).unwrap_or_default(), right.unwrap_or_default()]
+        };
+        // A candidate is judged by the 64 bytes before it, so the bytes up to `min` are not read.
+        let warm = within(self.min - WINDOW, self.min);
+        let mut hash = warm.into_iter().flatten().fold(0, |hash, byte| self.roll(hash, *byte));
+        let (turn, mut at) = (self.turn.min(len), self.min);
+        for (start, end, below) in [(self.min, turn, self.rare), (turn, len, self.frequent)] {
+            for part in within(start, end) {
+                match self.scan(part, hash, below) {
+                    Ok(found) => return Some(at + found),
+                    Err(last) => hash = last,
+                }
+                at += part.len();
+            }
+        }
+        (len == self.max).then_some(len)
     }
 
     #[inline]

@@ -1,9 +1,9 @@
 //! A thread that takes requests must not die quietly: its request would hang for ever, and once the last
 //! such thread is gone so would everybody else's.
 //!
-//! fuser ends a thread that panics, be it on our account or on its own (fuser 0.18 panics on the time
-//! `i64::MIN`, which any user may set). Then every mount of this process is aborted: programs get errors
-//! at once, and `Mounted::wait` returns. What was acknowledged is with the filesystem already.
+//! fuser ends a thread that panics, be it on our account or on its own. Then every mount of this process is
+//! aborted: programs get errors at once, and `Mounted::wait` returns. What was acknowledged is with the
+//! filesystem already.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

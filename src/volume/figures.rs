@@ -5,9 +5,11 @@ use std::io::Read;
 use super::Volume;
 use super::api::Ino;
 use super::content::File;
+use super::namespace::Namespace;
+use super::row::{Contribution, Totals};
 use crate::base::{Context, Digest, NodeId, Result, WriterIndex, keyed_hash};
 use crate::cas::manifest::{self, Extent};
-use crate::causal::Vector;
+use crate::causal::{NodeKind, Vector};
 use crate::seal::Ref;
 
 /// Live counts of a volume.
@@ -15,9 +17,9 @@ use crate::seal::Ref;
 pub struct Figures {
     /// Nodes, the root included.
     pub nodes: u64,
-    /// Files as last sealed, every name of a file counted.
+    /// Files, every name of a file counted.
     pub files: u64,
-    /// Sum of file sizes as last sealed, in bytes.
+    /// Sum of file sizes in bytes.
     pub bytes: u64,
     /// What the log occupies on this disk, in bytes.
     pub local_bytes: u64,
@@ -38,15 +40,17 @@ pub struct Figures {
 }
 
 impl Volume {
-    /// Counts. O(arenas).
+    /// Counts. O(arenas + nodes changed since the last seal); while a seal is under way, files and bytes are those
+    /// from before it.
     pub fn figures(&self) -> Figures {
         let local_bytes = self.blocks.log().stat().disk_bytes;
         let (nodes, dirty_bytes) = (self.nodes(), self.gauge.held());
         let ns = self.ns.lock();
+        let totals = live_totals(&ns);
         Figures {
             nodes,
-            files: ns.roots.totals.rfiles,
-            bytes: ns.roots.totals.rbytes,
+            files: totals.rfiles,
+            bytes: totals.rbytes,
             local_bytes,
             dirty_bytes,
             garbage_bytes: self.garbage_bytes(),
@@ -107,4 +111,26 @@ impl Volume {
     pub fn root(&self) -> NodeId {
         NodeId::ROOT
     }
+}
+
+/// What the sealed trees count, and what changed since: right after a crash everything new is in the journal only.
+/// Files of a directory that was removed or came back as a whole are counted with the next seal.
+fn live_totals(ns: &Namespace) -> Totals {
+    let mut change = Contribution::default();
+    for inode in ns.unsealed.values().filter(|inode| !inode.is_dir()) {
+        let inner = inode.inner.lock();
+        for (.., row) in inner.rows.iter().filter(|(parent, ..)| *parent != NodeId::TRASH) {
+            change.subtract(*row);
+        }
+        if inner.gone {
+            continue;
+        }
+        let bytes = if inode.kind == NodeKind::File { i128::from(inner.size()) } else { 0 };
+        let shows = ns.view.table().shows(inode.id, &inner.state);
+        let names = shows.iter().filter(|shown| shown.is_live()).count() as i128;
+        change.add(Contribution { bytes: bytes * names, files: names, ..Contribution::default() });
+    }
+    let mut totals = ns.roots.totals;
+    change.apply(&mut totals);
+    totals
 }

@@ -19,6 +19,9 @@ pub(super) struct Inode {
     pub ino: Ino,
     pub id: NodeId,
     pub kind: NodeKind,
+    /// Held while the content is settled: two at it would do the work twice, and the first one in vain. Taken after
+    /// the volume's journal and before everything else.
+    pub settling: Mutex<()>,
     pub inner: Mutex<Inner>,
 }
 
@@ -93,7 +96,7 @@ impl Inode {
             private: false,
             copy: None,
         };
-        Arc::new(Self { ino, id, kind, inner: Mutex::new(inner) })
+        Arc::new(Self { ino, id, kind, settling: Mutex::new(()), inner: Mutex::new(inner) })
     }
 
     /// What callers see.

@@ -79,6 +79,8 @@ pub(super) type Placed = (u64, u64, Option<(Ref, u32, bool)>);
 struct Taken {
     inode: Arc<Inode>,
     journaled: u64,
+    /// It replaced another file: what it holds that is not settled is part of the entry.
+    ordered: bool,
 }
 
 impl Volume {
@@ -87,6 +89,11 @@ impl Volume {
     pub(super) fn commit(&self, synced: Option<&Arc<Inode>>) -> Result<Lsn> {
         let _turn = self.journal.lock();
         self.settle_ordered();
+        self.enter(synced)
+    }
+
+    /// One entry with everything that changed. The caller holds the journal's turn.
+    pub(super) fn enter(&self, synced: Option<&Arc<Inode>>) -> Result<Lsn> {
         let _storing = self.storing.read();
         let mut taken = Vec::new();
         let result = self.gather(&mut taken, synced).and_then(|batch| self.append(&batch));
@@ -104,22 +111,18 @@ impl Volume {
         self.blocks.log().append_journal(&sealed)
     }
 
-    /// Settle files that replaced others before the replacement is journaled: old or new, never empty.
+    /// Settle files that replaced others before the replacement is journaled: old or new, never empty. What cannot
+    /// be settled (it is written to all the time, its blocks are moved about) is spilled; either way the entry says
+    /// the rest of it.
     fn settle_ordered(&self) {
         let waiting: Vec<_> = {
             let ns = self.ns.lock();
             ns.unjournaled.values().filter(|inode| inode.inner.lock().ordered).cloned().collect()
         };
         for inode in waiting {
-            for _ in 0..3 {
-                match self.settle(&inode) {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    Err(error) => {
-                        tracing::warn!("cannot settle a replacing file: {}", error.chain());
-                        break;
-                    }
-                }
+            let settled = self.settle(&inode).and_then(|all| if all { Ok(()) } else { self.spill(&inode) });
+            if let Err(error) = settled {
+                tracing::warn!("cannot settle a replacing file: {}", error.chain());
             }
         }
     }
@@ -128,11 +131,13 @@ impl Volume {
     fn gather(&self, taken: &mut Vec<Taken>, synced: Option<&Arc<Inode>>) -> Result<Batch> {
         let mut ns = self.ns.lock();
         taken.extend(ns.unjournaled.drain().map(|(_, inode)| {
-            let journaled = inode.inner.lock().journaled;
-            Taken { inode, journaled }
+            let mut inner = inode.inner.lock();
+            let (journaled, ordered) = (inner.journaled, std::mem::take(&mut inner.ordered));
+            drop(inner);
+            Taken { inode, journaled, ordered }
         }));
         let mut changes = Vec::with_capacity(taken.len() + 1);
-        for Taken { inode, .. } in taken.iter() {
+        for Taken { inode, ordered, .. } in taken.iter() {
             let mut inner = inode.inner.lock();
             let gone = inner.gone;
             if inode.id == NodeId::LOST {
@@ -148,6 +153,11 @@ impl Volume {
                         changes.push(Change::Pieces(self.pieces_of(inode.id, file)?));
                     }
                 }
+            }
+            let unsaid = *ordered && !gone && !inner.hidden;
+            if let Some(file) = inner.file.as_mut().filter(|f| unsaid && f.is_changed()) {
+                changes.push(Change::Pieces(self.pieces_of(inode.id, file)?));
+                file.journaled = true;
             }
             inner.journaled = inner.version;
         }
@@ -171,9 +181,10 @@ impl Volume {
     fn take_back(&self, taken: Vec<Taken>, synced: Option<&Arc<Inode>>) {
         let mut ns = self.ns.lock();
         ns.restless = true;
-        for Taken { inode, journaled } in taken {
+        for Taken { inode, journaled, ordered } in taken {
             let mut inner = inode.inner.lock();
             inner.journaled = journaled;
+            inner.ordered |= ordered;
             if let Some(file) = inner.file.as_mut() {
                 file.restate_all();
             }
@@ -186,14 +197,16 @@ impl Volume {
         }
     }
 
-    /// Everything journaled of files that are not settled, for a checkpoint that ends the journal before it. What
+    /// Everything journaled of files that are not settled, for a checkpoint that ends the journal before it, and what
+    /// is in files that replaced others. What
     /// the journal itself still has to say stays as it is: the checkpoint may never come to be.
     pub(super) fn carried(&self) -> Result<Vec<Pieces>> {
         let files: Vec<_> = self.unsettled.lock().values().cloned().collect();
         let mut carried = Vec::new();
         for inode in files {
             let inner = inode.inner.lock();
-            if let Some(file) = inner.file.as_ref().filter(|f| f.journaled) {
+            let unsaid = inner.ordered && !inner.gone && !inner.hidden;
+            if let Some(file) = inner.file.as_ref().filter(|f| f.journaled || (unsaid && f.is_changed())) {
                 carried.push(self.describe(inode.id, file, true)?);
             }
         }

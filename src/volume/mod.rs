@@ -4,7 +4,7 @@
 //!
 //! Reads merge three layers: pieces of unsettled files and changed names in memory, over the sealed trees.
 //! Writes change memory, then (settling) content becomes blocks, then (the journal) states become durable,
-//! then (sealing) the trees take them over. Lock order: sealing, journal, storing, namespace, one inode.
+//! then (sealing) the trees take them over. Lock order: sealing, journal, a file's settling, storing, namespace, one inode.
 
 pub mod api;
 mod check;
@@ -99,7 +99,8 @@ pub struct Volume {
     sealer: Arc<Sealer>,
     local: LocalSealer,
     author: AuthorKey,
-    /// Lock order: `collecting`, `sealing`, `journal`, `storing`, then `ns`, then one inode's own lock; `unsettled` and the gauge last.
+    /// Lock order: `collecting`, `sealing`, `journal`, one inode's `settling`, `storing`, then `ns`, then one inode's
+    /// own lock; `unsettled` and the gauge last.
     sealing: Mutex<()>,
     /// Held for reading from storing a block to referring to it; a collection begins in between.
     storing: RwLock<()>,
@@ -193,7 +194,7 @@ impl Volume {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let synced = self.sync_all().and_then(|()| self.seal());
+        let synced = self.put_away().and_then(|()| self.seal());
         self.save_lineage(true);
         self.bell.close();
         self.work.close();

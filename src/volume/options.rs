@@ -21,6 +21,8 @@ pub struct Options {
     pub residents: usize,
     /// Seal when this many nodes have changed.
     pub seal_at: usize,
+    /// Write a checkpoint when this much was stored since the last one: after a crash that much is read again.
+    pub tail_max: u64,
     /// Worker threads.
     pub workers: usize,
     /// Try to compress every block.
@@ -39,6 +41,7 @@ impl Default for Options {
             tree_cache: 24 << 20,
             residents: 32 << 10,
             seal_at: 16 << 10,
+            tail_max: 512 << 20,
             workers: 2,
             compress: true,
             read_only: false,

@@ -86,7 +86,7 @@ impl Volume {
             volume.found(setup.owner)?;
         }
         volume.threads.start(&volume, setup.options.workers).io("start threads", || "volume".into())?;
-        if opened.replayed > 0 {
+        if opened.replayed > 0 || !volume.unsettled.lock().is_empty() {
             volume.nudge();
         }
         Ok((volume, opened))

@@ -125,7 +125,8 @@ impl Volume {
     /// As [`Self::seal`], with `sealing` held. False: there was nothing to seal.
     pub(super) fn seal_turn(&self) -> Result<bool> {
         let snapshot = self.snapshot()?;
-        if snapshot.idle && snapshot.changed.is_empty() && snapshot.carried.is_empty() && snapshot.roots.seq > 0 {
+        let nothing = snapshot.idle && snapshot.changed.is_empty() && snapshot.carried.is_empty();
+        if nothing && snapshot.roots.seq > 0 && !self.has_long_tail() {
             return Ok(false);
         }
         match self.fold(&snapshot) {

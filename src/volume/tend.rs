@@ -1,11 +1,13 @@
 //! What the timekeeper does: settle files that lie still, write the journal, seal.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Volume;
-use super::content::MANY_PIECES;
+use super::api::Ino;
+use super::content::{MANY_PIECES, SCATTERED};
 use super::inode::Inode;
 use crate::base::Result;
 use crate::causal::NodeState;
@@ -17,16 +19,21 @@ const JOURNAL_MAX: u64 = 48 << 20;
 /// A file nobody wrote to for this long is settled though it is open.
 const STILL: i64 = 2_000_000_000;
 
+/// Pieces that are left unsettled on closing, in all files together: the checkpoint carries them (some 100 bytes each).
+const PUT_AWAY: usize = 1 << 17;
+
 /// When things were last done.
 #[derive(Debug)]
 pub(super) struct Tended {
     sealed: Instant,
+    /// Bytes stored until then since the volume was opened.
+    stored: u64,
     pub expired: Option<Instant>,
 }
 
 impl Default for Tended {
     fn default() -> Self {
-        Self { sealed: Instant::now(), expired: None }
+        Self { sealed: Instant::now(), stored: 0, expired: None }
     }
 }
 
@@ -46,14 +53,23 @@ impl Volume {
         let due = self.tended.lock().sealed.elapsed() >= SEAL_AFTER
             || unsealed >= self.options.seal_at
             || self.blocks.log().journal_bytes_since_checkpoint() >= JOURNAL_MAX;
-        if unsealed > 0 && due {
+        if unsealed > 0 && due || self.has_long_tail() {
+            let stored = self.blocks.stat().sealed_bytes;
             self.seal()?;
             self.expire_if_due()?;
             self.collect_if_due()?;
-            self.tended.lock().sealed = Instant::now();
+            let mut tended = self.tended.lock();
+            (tended.sealed, tended.stored) = (Instant::now(), stored);
+            drop(tended);
             return Ok(waiting || !self.ns.lock().unsealed.is_empty());
         }
         Ok(waiting || unsealed > 0)
+    }
+
+    /// Whether so much was stored since the last seal, perhaps for one big file that is still being written, that
+    /// reading it again after a crash would take long.
+    pub(super) fn has_long_tail(&self) -> bool {
+        self.blocks.stat().sealed_bytes.saturating_sub(self.tended.lock().stored) >= self.options.tail_max
     }
 
     /// Nothing has changed for a while: give memory back.
@@ -81,7 +97,7 @@ impl Volume {
             let many = file.pieces.len() > MANY_PIECES;
             drop(inner);
             if (still || many)
-                && let Err(error) = self.settle(&inode)
+                && let Err(error) = self.settle_unless(&inode, || self.closed.load(Ordering::Relaxed))
             {
                 tracing::debug!("settling failed: {}", error.chain());
             }
@@ -92,7 +108,11 @@ impl Volume {
 
     /// Settle every file, whatever is going on.
     pub(super) fn settle_all(&self) -> Result<()> {
-        for inode in self.listed() {
+        self.settle_but(&HashSet::new())
+    }
+
+    fn settle_but(&self, these: &HashSet<Ino>) -> Result<()> {
+        for inode in self.listed().into_iter().filter(|inode| !these.contains(&inode.ino)) {
             let mut tries = 0;
             while !self.settle(&inode)? && tries < 8 {
                 tries += 1;
@@ -104,6 +124,24 @@ impl Volume {
             }
         }
         Ok(())
+    }
+
+    /// Before closing: everything becomes durable. A file in many pieces is journaled as it is and settled after the
+    /// next start: settling it costs what lies between its pieces too, and whoever unmounts is waiting.
+    pub(super) fn put_away(&self) -> Result<()> {
+        let (mut room, mut away) = (PUT_AWAY, HashSet::new());
+        for inode in self.listed() {
+            let pieces = inode.inner.lock().file.as_ref().map_or(0, |file| file.pieces.len());
+            if pieces > SCATTERED && pieces <= room {
+                self.spill(&inode)?;
+                self.commit(Some(&inode))?;
+                room -= pieces;
+                away.insert(inode.ino);
+            }
+        }
+        self.settle_but(&away)?;
+        let lsn = self.commit(None)?;
+        self.blocks.log().sync(lsn)
     }
 
     fn listed(&self) -> Vec<Arc<Inode>> {

@@ -196,6 +196,52 @@ fn a_replacing_rename_never_leaves_an_empty_file() {
 }
 
 #[test]
+fn a_file_that_replaced_another_is_never_empty_though_it_could_not_be_settled_in_time() {
+    // The rename comes between the settling and the entry, or between the entry and the seal.
+    type Write = fn(&Volume) -> Result<()>;
+    let ways: [Write; 2] = [|v| v.blocks.log().sync(v.enter(None)?), Volume::seal];
+    for way in ways {
+        let home = Home::new();
+        let v = home.open();
+        put(&v, ROOT_INO, "a", b"old");
+        v.sync().unwrap();
+        let (attr, _open) = v.create(ROOT_INO, b"tmp", &file()).unwrap();
+        v.write(attr.ino, 0, b"new content").unwrap();
+        v.rename(ROOT_INO, b"tmp", ROOT_INO, b"a", RenameMode::Replace).unwrap();
+        way(&v).unwrap();
+        v.setattr(attr.ino, &SetAttr { perm: Some(0o600), ..SetAttr::default() }).unwrap();
+        v.blocks.log().sync(v.enter(None).unwrap()).unwrap();
+        drop(v);
+        let v = home.open();
+        assert_eq!(names(&v, ROOT_INO), ["a"]);
+        assert_eq!(read_all(&v, v.lookup(ROOT_INO, b"a").unwrap().ino), b"new content");
+    }
+}
+
+#[test]
+fn right_after_a_crash_the_files_of_the_journal_are_counted() {
+    let home = Home::new();
+    let v = home.open();
+    put(&v, ROOT_INO, "sealed", &noise(1, 1000));
+    put(&v, ROOT_INO, "removed", &noise(1, 10));
+    v.sync().unwrap();
+    v.seal().unwrap();
+    let d = v.make(ROOT_INO, b"d", &dir()).unwrap().ino;
+    put(&v, d, "new", &noise(2, 300));
+    v.link(v.lookup(d, b"new").unwrap().ino, ROOT_INO, b"again").unwrap();
+    v.unlink(ROOT_INO, b"removed").unwrap();
+    v.settle_all().unwrap();
+    let counted = (v.figures().files, v.figures().bytes);
+    assert_eq!(counted, (3, 1600));
+    v.fsyncdir(ROOT_INO).unwrap();
+    drop(v);
+    let v = home.open();
+    assert_eq!((v.figures().files, v.figures().bytes), counted);
+    v.seal().unwrap();
+    assert_eq!((v.figures().files, v.figures().bytes), counted);
+}
+
+#[test]
 fn names_links_and_directories_follow_posix() {
     let home = Home::new();
     let v = home.open();
@@ -388,6 +434,55 @@ fn a_file_settled_while_it_is_written_loses_nothing() {
     let ino = v.lookup(ROOT_INO, b"f").unwrap().ino;
     assert!(read_all(&v, ino) == model);
     v.close().unwrap();
+}
+
+#[test]
+fn a_file_in_many_pieces_is_put_away_as_it_is_and_settled_after_the_next_start() {
+    let mut home = Home::new();
+    let v = home.open();
+    let mut expected = noise(1, 3 << 20);
+    let ino = put(&v, ROOT_INO, "f", &expected);
+    v.settle_all().unwrap();
+    let fh = v.open(ino, true, false).unwrap();
+    for n in 0..400 {
+        let (at, data) = (n * 7001, noise(n as u64, 100));
+        v.write(ino, at as u64, &data).unwrap();
+        expected[at..at + 100].copy_from_slice(&data);
+    }
+    v.release(fh).unwrap();
+    v.close().unwrap();
+    drop(v);
+    home.options.read_only = true;
+    let v = home.open();
+    assert_eq!(v.unsettled.lock().len(), 1, "unmounting waited for it");
+    assert!(read_all(&v, v.lookup(ROOT_INO, b"f").unwrap().ino) == expected);
+    drop(v);
+    home.options.read_only = false;
+    let v = home.open();
+    let ino = v.lookup(ROOT_INO, b"f").unwrap().ino;
+    v.settle_all().unwrap();
+    assert!(v.inode(ino).unwrap().inner.lock().file.is_none() && read_all(&v, ino) == expected);
+}
+
+#[test]
+fn a_big_file_that_is_being_written_does_not_make_the_next_start_long() {
+    let mut home = Home::new();
+    home.options.tail_max = 4 << 20;
+    let v = home.open();
+    let (attr, _open) = v.create(ROOT_INO, b"f", &file()).unwrap();
+    v.fsyncdir(ROOT_INO).unwrap();
+    v.seal().unwrap();
+    let before = v.figures().seq;
+    for (n, part) in noise(1, 16 << 20).chunks(1 << 20).enumerate() {
+        v.write(attr.ino, (n << 20) as u64, part).unwrap();
+    }
+    v.store_cut(&v.inode(attr.ino).unwrap()).unwrap();
+    while !v.has_long_tail() {
+        std::thread::yield_now(); // the workers have the last chunks in hand
+    }
+    v.tend().unwrap();
+    assert!(v.figures().seq > before && !v.has_long_tail(), "no checkpoint");
+    assert!(read_all(&v, attr.ino) == noise(1, 16 << 20));
 }
 
 #[test]

@@ -89,6 +89,14 @@ proptest! {
     }
 
     #[test]
+    fn a_border_between_two_parts_moves_no_cut(seed: u64, len in 0_usize..6000, border in 0_usize..6000, fixed: bool) {
+        let chunker = chunker(if fixed { Chunking::Fixed } else { SMALL });
+        let data = noise(seed, len);
+        let (first, second) = data.split_at(border.min(len));
+        prop_assert_eq!(chunker.cut_across(0, [first, second]).unwrap_or(0), chunker.cut_at(0, &data, false));
+    }
+
+    #[test]
     fn every_chunk_but_the_last_keeps_the_bounds(seed: u64, len in 0_usize..60_000, byte: u8, plain: bool) {
         let data = if plain { vec![byte; len] } else { noise(seed, len) };
         let cuts = cuts(&chunker(SMALL), &data);

@@ -34,9 +34,9 @@ pub fn failed(what: &'static str, name: &str, error: opendal::Error) -> Error {
         ErrorKind::RangeNotSatisfied => Kind::Corrupt,
         ErrorKind::RateLimited => Kind::Unreachable,
         _ if error.is_temporary() => Kind::Unreachable,
-        _ => ssh_kind(&whole(&error)),
+        _ => kind_by_words(&whole(&error)),
     };
-    Error::new(kind, what, name).with_source(error)
+    Error::new(kind, what, name).with_source(brief(&whole(&error)))
 }
 
 /// An error with all its causes.
@@ -44,19 +44,30 @@ fn whole(error: &opendal::Error) -> String {
     let mut said = error.to_string();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
+        said.push_str(": ");
         said.push_str(&cause.to_string());
         next = cause.source();
     }
     said
 }
 
-/// What the `ssh` program said: its errors come as words.
-fn ssh_kind(said: &str) -> Kind {
+/// Without the page a web server adds, and no longer than a person reads.
+fn brief(said: &str) -> String {
+    const LONGEST: usize = 600;
+    let page = ["<?xml", "<!DOCTYPE", "<html"].iter().filter_map(|start| said.find(start)).min();
+    said.chars().take(page.unwrap_or(said.len()).min(LONGEST)).collect()
+}
+
+/// What is told in words only: by the `ssh` program, and by statuses that have no kind of their own.
+fn kind_by_words(said: &str) -> Kind {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     match () {
-        () if says(&["Permission denied", "Host key verification failed"]) => Kind::Denied,
+        () if says(&["Permission denied", "Host key verification failed", "status: 401", "status: 403"]) => {
+            Kind::Denied
+        }
+        () if says(&["No space left", "Disk quota", "status: 507"]) => Kind::Full,
         () if says(&["failed to connect", "connection lost", "Connection closed", "Broken pipe"]) => Kind::Unreachable,
-        () if says(&["No space left", "Disk quota"]) => Kind::Full,
+        () if says(&["status: 429", "status: 502", "status: 503", "status: 504"]) => Kind::Unreachable,
         () => Kind::Other,
     }
 }
@@ -160,5 +171,41 @@ impl Service {
             }
         };
         done.map(drop).map_err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_services_say_in_words_is_understood() {
+        let denied = "ssh error, source: failed to connect: root@h: Permission denied (publickey).";
+        assert_eq!(kind_by_words(denied), Kind::Denied);
+        assert_eq!(kind_by_words("response: Parts { status: 401, version"), Kind::Denied);
+        assert_eq!(kind_by_words("response: Parts { status: 503, version"), Kind::Unreachable);
+        assert_eq!(kind_by_words("failed to connect to the remote host"), Kind::Unreachable);
+        assert_eq!(kind_by_words("sftp: No space left on device"), Kind::Full);
+        assert_eq!(kind_by_words("something else"), Kind::Other);
+    }
+
+    #[test]
+    fn a_missing_bucket_is_no_missing_object_and_throttling_passes() {
+        let error = |kind, said: &str| opendal::Error::new(kind, said.to_owned());
+        assert!(is_absent(&error(ErrorKind::NotFound, "NoSuchKey")));
+        let bucket = error(ErrorKind::NotFound, "S3Error { code: NoSuchBucket }");
+        assert!(!is_absent(&bucket));
+        assert_eq!(failed("read", "s3:", bucket).kind(), Kind::NotFound);
+        assert_eq!(failed("read", "s3:", error(ErrorKind::RateLimited, "SlowDown")).kind(), Kind::Unreachable);
+        assert_eq!(
+            failed("read", "s3:", error(ErrorKind::PermissionDenied, "SignatureDoesNotMatch")).kind(),
+            Kind::Denied
+        );
+    }
+
+    #[test]
+    fn a_web_page_is_left_out_of_a_message() {
+        assert_eq!(brief("status: 401 => <?xml version=..><html>"), "status: 401 => ");
+        assert_eq!(brief(&"x".repeat(5000)).len(), 600);
     }
 }

@@ -15,8 +15,9 @@ pub(super) struct Assembler<'a> {
     blocks: &'a Blocks,
     chunker: &'a Chunker,
     writer: Writer<'a>,
-    /// Bytes from `at` on that are not cut yet.
+    /// Behind the first `used` bytes: those from `at` on that are not cut yet.
     pending: Vec<u8>,
+    used: usize,
     at: u64,
     /// Bytes so far that are not holes.
     data: u64,
@@ -27,7 +28,7 @@ pub(super) struct Assembler<'a> {
 impl<'a> Assembler<'a> {
     pub fn new(blocks: &'a Blocks, chunker: &'a Chunker) -> Self {
         let writer = Writer::new(blocks);
-        Self { blocks, chunker, writer, pending: Vec::new(), at: 0, data: 0, known: VecDeque::new() }
+        Self { blocks, chunker, writer, pending: Vec::new(), used: 0, at: 0, data: 0, known: VecDeque::new() }
     }
 
     /// Zeros that take no space: whatever lies before ends here.
@@ -40,7 +41,7 @@ impl<'a> Assembler<'a> {
     /// A whole block. `cut` tells that the chunker, not the end of a file, ended it; one that was not is
     /// only kept where content ends again (`last`).
     pub fn chunk(&mut self, block: Ref, cut: bool, last: bool) -> Result<()> {
-        if self.pending.is_empty() && (cut || last) {
+        if self.waiting().is_empty() && (cut || last) {
             return self.take(block);
         }
         if cut || last {
@@ -52,7 +53,7 @@ impl<'a> Assembler<'a> {
 
     /// A chunk already cut at a boundary but not stored yet.
     pub fn cut_bytes(&mut self, data: &Bytes) -> Result<()> {
-        if self.pending.is_empty() {
+        if self.waiting().is_empty() {
             return self.store(data);
         }
         self.bytes(data)
@@ -60,11 +61,15 @@ impl<'a> Assembler<'a> {
 
     /// Any bytes.
     pub fn bytes(&mut self, mut data: &[u8]) -> Result<()> {
-        while self.pending.is_empty() && data.len() >= self.chunker.longest(self.at) {
+        while self.waiting().is_empty() && data.len() >= self.chunker.longest(self.at) {
             let len = self.chunker.cut_at(self.at, data, false);
             let (chunk, rest) = data.split_at(len);
             self.store(chunk)?;
             data = rest;
+        }
+        if self.used > self.pending.len() / 2 {
+            self.pending.drain(..self.used);
+            self.used = 0;
         }
         self.pending.extend_from_slice(data);
         self.cut(false)
@@ -80,21 +85,25 @@ impl<'a> Assembler<'a> {
 
     /// The finished content, and how many bytes of it are not holes.
     pub fn finish(mut self, size: u64) -> Result<(Content, u64)> {
-        if self.at == 0 && self.pending.len() as u64 == size && self.pending.len() <= limits::MAX_INLINE {
-            return Ok((Content::inline(&self.pending)?, size));
+        if self.at == 0 && self.waiting().len() as u64 == size && self.waiting().len() <= limits::MAX_INLINE {
+            return Ok((Content::inline(self.waiting())?, size));
         }
         self.cut(true)?;
         Ok((self.writer.finish()?, self.data))
     }
 
     fn end(&self) -> u64 {
-        self.at + self.pending.len() as u64
+        self.at + self.waiting().len() as u64
+    }
+
+    fn waiting(&self) -> &[u8] {
+        self.pending.get(self.used..).unwrap_or_default()
     }
 
     /// Cut what is pending as far as it is certain, or (`all`) to the end.
     fn cut(&mut self, all: bool) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        let mut rest = pending.as_slice();
+        let mut rest = pending.get(self.used..).unwrap_or_default();
         loop {
             while self.known.front().is_some_and(|(at, _)| *at < self.at) {
                 self.known.pop_front();
@@ -114,11 +123,8 @@ impl<'a> Assembler<'a> {
                 _ => break,
             }
         }
-        if rest.len() == pending.len() {
-            self.pending = pending;
-        } else if !rest.is_empty() {
-            self.pending = rest.to_vec();
-        }
+        self.used = pending.len() - rest.len();
+        self.pending = pending;
         Ok(())
     }
 

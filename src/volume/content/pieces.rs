@@ -138,8 +138,14 @@ impl Pieces {
     }
 
     /// Turn every dirty piece into one that can be read without copying and recognised later.
-    pub fn freeze(&mut self, mut next_id: impl FnMut() -> u64) {
-        for at in &self.unstored {
+    pub fn freeze(&mut self, next_id: impl FnMut() -> u64) {
+        self.freeze_in(0..u64::MAX, next_id);
+    }
+
+    /// As [`Self::freeze`], for the pieces that start in `range`, and the one it starts in.
+    pub fn freeze_in(&mut self, range: Range<u64>, mut next_id: impl FnMut() -> u64) {
+        let start = self.unstored.range(..=range.start).next_back().copied().unwrap_or(range.start);
+        for at in self.unstored.range(start..range.end) {
             if let Some(piece) = self.map.get_mut(at)
                 && let Source::Dirty(data) = &mut piece.source
             {

@@ -43,10 +43,17 @@ impl Volume {
     /// Make the live content of `inode` its settled content. False: it changed meanwhile, and what changed is
     /// still unsettled.
     pub(in crate::volume) fn settle(&self, inode: &Arc<Inode>) -> Result<bool> {
+        self.settle_unless(inode, || false)
+    }
+
+    /// As [`Self::settle`]; given up (false) between two pieces once `given_up` says so.
+    pub(in crate::volume) fn settle_unless(&self, inode: &Arc<Inode>, given_up: impl Fn() -> bool) -> Result<bool> {
+        let _alone = inode.settling.lock();
         let _storing = self.storing.read();
         let Some(plan) = self.freeze(inode) else { return Ok(true) };
-        let content = match self.build(&plan) {
-            Ok(content) => content,
+        let content = match self.build(&plan, given_up) {
+            Ok(Some(content)) => content,
+            Ok(None) => return Ok(false),
             Err(error) => {
                 self.background_failed(inode, &error);
                 return Err(error);
@@ -60,9 +67,12 @@ impl Volume {
     fn freeze(&self, inode: &Arc<Inode>) -> Option<Plan> {
         let mut guard = inode.inner.lock();
         let inner = &mut *guard;
-        inner.ordered = false;
-        let file = inner.file.as_mut()?;
+        let Some(file) = inner.file.as_mut() else {
+            inner.ordered = false;
+            return None;
+        };
         let Some((mtime, _)) = file.touched else {
+            inner.ordered = false;
             self.forget_file(inner);
             return None;
         };
@@ -86,14 +96,18 @@ impl Volume {
         })
     }
 
-    fn build(&self, plan: &Plan) -> Result<(Content, u64)> {
+    /// The content of a plan, and how many bytes of it are not holes; `None` when given up.
+    fn build(&self, plan: &Plan, given_up: impl Fn() -> bool) -> Result<Option<(Content, u64)>> {
         if let [Item::Bytes(data)] = plan.items.as_slice()
             && data.len() <= limits::MAX_INLINE
         {
-            return Ok((Content::inline(data)?, data.len() as u64));
+            return Ok(Some((Content::inline(data)?, data.len() as u64)));
         }
         let mut feed = Feed { to: Assembler::new(&self.blocks, &self.chunker), held: None };
         for item in &plan.items {
+            if given_up() {
+                return Ok(None);
+            }
             match item {
                 Item::Base { from, len } => self.feed_base(&mut feed, plan, *from, *len)?,
                 Item::Hole(len) => feed.hole(*len)?,
@@ -104,7 +118,7 @@ impl Volume {
             }
         }
         feed.release(true)?;
-        feed.to.finish(plan.size)
+        feed.to.finish(plan.size).map(Some)
     }
 
     fn feed_base(&self, feed: &mut Feed<'_>, plan: &Plan, from: u64, len: u64) -> Result<()> {
@@ -163,6 +177,7 @@ impl Volume {
         inner.state.assert_places(dot);
         let several = inner.state.content.0.len() > 1;
         if done {
+            inner.ordered = false;
             self.forget_file(inner);
         } else {
             file.rebase(content, plan.size, &since);

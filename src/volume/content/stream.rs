@@ -3,6 +3,7 @@
 //! One worker cuts (fast), all workers store the chunks (the slow part). Everything left of the frontier has
 //! been cut; a write left of it simply makes a dirty piece again, which settling will cut anew.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use super::file::File;
 use super::pieces::{Piece, Segment, Source};
 use crate::base::Result;
-use crate::cas::manifest;
+use crate::cas::{Chunker, manifest};
 use crate::seal::BlockType;
 use crate::volume::Volume;
 use crate::volume::inode::Inode;
@@ -77,19 +78,14 @@ impl Volume {
         let Some(start) = self.frontier(inode)? else { return Ok(None) };
         let mut inner = inode.inner.lock();
         let Some(file) = inner.file.as_mut() else { return Ok(None) };
-        let Some(run) = take_run(file, start) else { return Ok(None) };
+        let mut run = Run::take(file, start, || self.next_piece());
         let mut chunks = Vec::new();
-        let (mut at, mut rest) = (start, run);
-        while rest.len() >= self.chunker.longest(at) {
-            let len = self.chunker.cut_at(at, &rest, false);
-            let data = rest.split_to(len);
-            let id = self.next_piece();
-            file.pieces
-                .put(at, Piece { len: len as u64, source: Source::Sealing { id, data: data.clone(), cut: true } });
+        while let Some((at, data)) = run.cut(&self.chunker) {
+            let (len, id) = (data.len() as u64, self.next_piece());
+            file.pieces.put(at, Piece { len, source: Source::Sealing { id, data: data.clone(), cut: true } });
             chunks.push((at, id, data));
-            at += len as u64;
         }
-        file.frontier = Some(at);
+        file.frontier = Some(run.at);
         self.gauge.add(file.held_change());
         Ok(if chunks.is_empty() { None } else { Some(chunks) })
     }
@@ -154,21 +150,95 @@ fn waiting(file: &File, at: u64) -> u64 {
     end - at
 }
 
-/// The bytes waiting from `start` on, in one buffer; `None` if they are too few to be sure of a cut.
-fn take_run(file: &File, start: u64) -> Option<Bytes> {
-    let len = waiting(file, start);
-    if len == 0 {
-        return None;
+/// Bytes that wait in one run of frozen pieces. Cutting copies only the chunks that lie across a border.
+struct Run {
+    at: u64,
+    left: usize,
+    parts: VecDeque<Bytes>,
+}
+
+impl Run {
+    /// What waits from `start` on, up to [`STRIDE`].
+    fn take(file: &mut File, start: u64, next_id: impl FnMut() -> u64) -> Self {
+        let end = start + waiting(file, start);
+        file.pieces.freeze_in(start..end, next_id);
+        let mut run = Self { at: start, left: 0, parts: VecDeque::new() };
+        for (_, len, segment) in file.pieces.segments(start..end) {
+            let Segment::Piece { piece: Piece { source: Source::Sealing { data, .. }, .. }, skip } = segment else {
+                break;
+            };
+            let (Ok(from), Ok(len)) = (usize::try_from(skip), usize::try_from(len)) else { break };
+            run.parts.push_back(data.slice(from..from + len));
+            run.left += len;
+        }
+        run
     }
-    let mut run = Vec::with_capacity(usize::try_from(len).ok()?);
-    for (_, len, segment) in file.pieces.segments(start..start + len) {
-        let Segment::Piece { piece, skip } = segment else { return None };
-        let (from, len) = (usize::try_from(skip).ok()?, usize::try_from(len).ok()?);
-        match &piece.source {
-            Source::Dirty(data) => run.extend_from_slice(data.get(from..from + len)?),
-            Source::Sealing { data, .. } => run.extend_from_slice(data.get(from..from + len)?),
-            _ => return None,
+
+    /// The next chunk and where it starts; `None` if what is left is too little to be sure of a cut.
+    fn cut(&mut self, chunker: &Chunker) -> Option<(u64, Bytes)> {
+        let longest = chunker.longest(self.at);
+        if self.left < longest {
+            return None;
+        }
+        let next = self.parts.get(1).cloned().unwrap_or_default();
+        let first = self.parts.front_mut()?;
+        let len = if let Some(len) = chunker.cut_across(self.at, [first, &next]) {
+            len
+        } else {
+            // Many small pieces.
+            let joined = self.join(longest);
+            self.parts.push_front(joined);
+            chunker.cut_across(self.at, [self.parts.front()?, &[]])?
+        };
+        let chunk = match self.parts.front_mut() {
+            Some(first) if first.len() > len => first.split_to(len),
+            _ => self.join(len),
+        };
+        self.at += len as u64;
+        self.left -= len;
+        Some((self.at - len as u64, chunk))
+    }
+
+    /// Take out the next `len` bytes in one buffer.
+    fn join(&mut self, len: usize) -> Bytes {
+        if self.parts.front().is_some_and(|first| first.len() == len) {
+            return self.parts.pop_front().unwrap_or_default();
+        }
+        let mut joined = Vec::with_capacity(len);
+        while let Some(part) = self.parts.front_mut().filter(|_| joined.len() < len) {
+            joined.extend_from_slice(&part.split_to(part.len().min(len - joined.len())));
+            if part.is_empty() {
+                self.parts.pop_front();
+            }
+        }
+        joined.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cas::Chunking;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_run_is_cut_where_its_bytes_in_one_buffer_are(sizes in prop::collection::vec(1_usize..9000, 1..12), seed: u8) {
+            let chunking = Chunking::Cdc { min: 256, avg: 1024, max: 4096 };
+            let Ok(chunker) = Chunker::new(&[seed; 32], chunking) else { return Err(TestCaseError::fail("parameters")) };
+            let mut whole = vec![0; sizes.iter().sum()];
+            crate::base::keyed_xof(&[seed; 32], &[b"run"], &mut whole);
+            let mut rest = Bytes::from(whole.clone());
+            let parts = sizes.iter().map(|size| rest.split_to(*size)).collect();
+            let mut run = Run { at: 0, left: whole.len(), parts };
+            let mut at = 0;
+            while let Some((start, chunk)) = run.cut(&chunker) {
+                let data = whole.get(at..).unwrap_or_default();
+                prop_assert_eq!(start, at as u64);
+                prop_assert_eq!(Some(&chunk[..]), data.get(..chunker.cut_at(start, data, false)));
+                at += chunk.len();
+            }
+            prop_assert!(whole.len() - at < 4096);
         }
     }
-    Some(Bytes::from(run))
 }
