@@ -15,5 +15,5 @@ pub mod sync;
 pub use error::{Context, Error, Kind, Result};
 pub use groups::{GROUP, group_value, root_of_groups};
 pub use hash::{Derive, Digest, derive_key, hash, keyed_hash, keyed_xof};
-pub use ids::{Bid, DeviceId, NodeId, VolumeId, WriterIndex};
+pub use ids::{Bid, DeviceId, NodeId, VolumeId, WriterIndex, hex};
 pub use name::{Name, SymlinkTarget};

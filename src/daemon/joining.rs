@@ -9,7 +9,7 @@ use super::exchange::{incarnation, now};
 use super::service::Service;
 use super::sharing::device_name;
 use super::volumes::Known;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, hex};
 use crate::causal::Vector;
 use crate::net::Peer;
 use crate::seal::genesis::Genesis;
@@ -95,7 +95,7 @@ impl Service {
     /// The inviter is not online: ask where it looks by. `None` if the link names no store.
     fn ask_in_stores(&self, link: &Link, asked: &[u8]) -> Option<Result<Answered>> {
         let (verifier, me) = (link.verifier(), self.exchange.me());
-        let invite: String = verifier.id().iter().map(|byte| format!("{byte:02x}")).collect();
+        let invite = hex(&verifier.id());
         let opens = |answer: &[u8]| Welcome::open(answer, &verifier, asked).ok();
         let mut last = None;
         for url in link.stores() {

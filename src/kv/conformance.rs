@@ -85,6 +85,10 @@ fn many_blocks_at_once_are_each_there() {
         } else {
             kv
         };
+        let ids: Vec<Bid> = blocks.iter().map(|(id, _)| *id).chain([Bid([0; 32])]).collect();
+        let values = wait(again.get_many(&ids)).unwrap();
+        assert!(values.iter().zip(&blocks).all(|(got, (_, value))| got.as_ref() == Some(value)), "{}", again.name());
+        assert_eq!(values.last(), Some(&None), "{}", again.name());
         for (id, value) in blocks.iter().step_by(13) {
             assert_eq!(wait(again.get(id)).unwrap().as_ref(), Some(value), "{}", again.name());
         }

@@ -32,8 +32,10 @@ impl Default for Bounds {
     }
 }
 
+/// What a block is taken to weigh before it is there, in bytes.
+const TYPICAL: usize = 128 << 10;
 /// A line that carries less, in bytes a second, is taken for dead.
-const SLOWEST: f64 = 32.0 * 1024.0;
+const SLOWEST: u64 = 32 << 10;
 
 /// See the module.
 pub struct Steady {
@@ -61,7 +63,7 @@ impl Steady {
 
     async fn once<T>(&self, bytes: usize, task: Task<'_, T>) -> Result<T> {
         let late = || Error::new(Kind::Timeout, "wait for the store", self.inner.name());
-        let deadline = self.bounds.deadline + Duration::from_secs_f64(bytes as f64 / SLOWEST);
+        let deadline = self.bounds.deadline + Duration::from_secs(bytes as u64 / SLOWEST);
         tokio::time::timeout(deadline, task).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -92,6 +94,11 @@ impl Kv for Steady {
 
     fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
         Box::pin(self.run(move || self.inner.get(id)))
+    }
+
+    /// The deadline is for typical blocks.
+    fn get_many<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<Option<Bytes>>> {
+        Box::pin(self.run_with(ids.len().saturating_mul(TYPICAL), move || self.inner.get_many(ids)))
     }
 
     fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::exchange::{Exchange, Replica};
 use super::{Attached, marker, meeting};
-use crate::base::{Bid, Digest, Error, Kind, Result};
+use crate::base::{Bid, Digest, Error, Kind, Result, hex};
 use crate::kv::arena::Log;
 use crate::kv::multi::Store;
 use crate::kv::{Expect, Kv, blocking, version};
@@ -245,8 +245,4 @@ async fn give_batch(store: &Store, log: Arc<Log>, batch: Batch) -> Result<(u64, 
     store.kv().put_many(blocks).await?;
     store.gained(&given);
     Ok((bytes, stored))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,15 +4,14 @@
 
 use bytes::Bytes;
 
-use crate::base::{Error, Kind, Result, VolumeId, hash};
+use crate::base::{Error, Kind, Result, VolumeId, hash, hex};
 use crate::kv::{Expect, Kv};
 
 const NAME: &str = "volume";
 
 fn mark(id: VolumeId) -> Bytes {
     let digest = hash(&[b"lovage store of volume", &id.0]);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Bytes::from(format!("lovage store 1\n{hex}\n"))
+    Bytes::from(format!("lovage store 1\n{}\n", hex(&digest)))
 }
 
 /// Mark an empty store as the volume's, or see that it is. [`Kind::Invalid`] if it is another's.

@@ -33,6 +33,9 @@ use crate::wire::control::StoreStatus;
 
 pub use attached::Attached;
 
+/// Blocks asked of a store together, and what one is taken to weigh.
+const TOGETHER: usize = 256;
+const TYPICAL: usize = 128 << 10;
 /// Blocks asked of stores at once.
 const AT_ONCE: usize = 16;
 
@@ -86,8 +89,8 @@ impl Stores {
     }
 
     fn save(&self, id: VolumeId, list: &[(String, String)]) -> Result<()> {
-        let text: String = list.iter().map(|(name, url)| format!("{name}\t{url}\n")).collect();
-        replace_file(&self.file(id), text.as_bytes())
+        let lines: Vec<String> = list.iter().map(|(name, url)| format!("{name}\t{url}\n")).collect();
+        replace_file(&self.file(id), lines.concat().as_bytes())
     }
 
     /// A shared volume was opened: its stores are read from and fed from now on.
@@ -156,8 +159,8 @@ impl Stores {
         if url.contains(['\n', '\t']) {
             return refuse(Kind::Invalid, "a location is one line", "Look at the location again.");
         }
-        let lazy = Lazy::new(url).map_err(|e| unusable(name, e))?;
-        self.claim(url, id).map_err(|e| unusable(name, e))?;
+        let lazy = Lazy::new(url).map_err(|e| unusable(name, &e))?;
+        self.claim(url, id).map_err(|e| unusable(name, &e))?;
         list.push((name.to_owned(), url.to_owned()));
         self.save(id, &list)?;
         let shelf = self.shelf(replica);
@@ -221,8 +224,19 @@ impl Stores {
     ) -> Result<()> {
         let shelf = self.shelves.read().get(&id).cloned();
         let Some(shelf) = shelf.filter(|shelf| !wanted.is_empty() && !shelf.multi.is_empty()) else { return Ok(()) };
+        let mut rest = Vec::new();
+        for some in wanted.chunks(TOGETHER) {
+            let ids: Vec<Bid> = some.iter().map(|r| r.bid).collect();
+            let found = self.run(async { Ok(shelf.multi.get_many(&ids, TYPICAL).await) })?;
+            for (r, bytes) in some.iter().zip(found) {
+                match bytes {
+                    Some(bytes) => take(r, bytes)?,
+                    None => rest.push(*r),
+                }
+            }
+        }
         self.run(async {
-            let (mut next, mut under_way) = (wanted.iter().copied(), JoinSet::new());
+            let (mut next, mut under_way) = (rest.into_iter(), JoinSet::new());
             loop {
                 while under_way.len() < AT_ONCE
                     && let Some(r) = next.next()
@@ -329,7 +343,9 @@ impl Stores {
     /// End everything.
     pub fn close(&self) {
         let ids: Vec<_> = self.shelves.read().keys().copied().collect();
-        ids.into_iter().for_each(|id| self.close_volume(id));
+        for id in ids {
+            self.close_volume(id);
+        }
         if let Some(runtime) = self.runtime.lock().take().and_then(Arc::into_inner) {
             runtime.shutdown_timeout(Duration::from_secs(2));
         }
@@ -337,7 +353,7 @@ impl Stores {
 }
 
 /// A store that cannot be used, with what can be done.
-fn unusable(name: &str, error: Error) -> Error {
+fn unusable(name: &str, error: &Error) -> Error {
     let next = match error.kind() {
         Kind::Denied => "Check the credentials in the environment or the service's files, and what they may do.",
         Kind::NotFound => "Make the bucket or folder first, or correct the location.",

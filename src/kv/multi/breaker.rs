@@ -60,9 +60,8 @@ impl Breaker {
         self.failures = self.failures.saturating_add(1);
         let pause = match &self.open {
             Some(open) if open.probing => (open.pause * 2).min(LONGEST),
-            Some(_) => return,
             None if self.failures >= FAILURES => FIRST,
-            None => return,
+            _ => return,
         };
         self.open = Some(Open { until: now + jitter(pause), pause, probing: false });
     }

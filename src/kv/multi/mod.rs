@@ -75,6 +75,35 @@ impl MultiKv {
         Ok(found)
     }
 
+    /// Blocks of about `len` bytes each, verified, from the store that is best known to have them: cheaper than one by
+    /// one where they lie together. What it does not give is `None`: ask for that by [`Self::get`].
+    pub async fn get_many(&self, ids: &[Bid], len: usize) -> Vec<Option<Bytes>> {
+        let mut values = vec![None; ids.len()];
+        let now = Instant::now();
+        let open = self.stores().into_iter().filter(|store| store.is_ok() && store.ask(now) == Allows::All);
+        let having = |store: &Arc<Store>| ids.iter().filter(|id| store.holds(id) == Some(true)).count();
+        let best = open.map(|store| (having(&store), store)).filter(|(having, _)| *having > 0);
+        let Some((_, store)) = best.max_by_key(|(having, store)| (*having, std::cmp::Reverse(store.expected(len))))
+        else {
+            return values;
+        };
+        let (at, asked): (Vec<usize>, Vec<Bid>) =
+            ids.iter().enumerate().filter(|(_, id)| store.holds(id) == Some(true)).map(|(at, id)| (at, *id)).unzip();
+        match store.kv().get_many(&asked).await {
+            Err(error) => store.failed(&error),
+            Ok(found) => {
+                for ((at, id), found) in at.into_iter().zip(&asked).zip(found) {
+                    match found {
+                        Some(bytes) if is_genuine(id, &bytes) => values[at] = Some(bytes),
+                        Some(_) => store.lied(id),
+                        None => {}
+                    }
+                }
+            }
+        }
+        values
+    }
+
     /// Those that may be asked, the best first, and names of those that may not. One whose pause is over is probed
     /// beside. Who is known to have the block comes before who may have it, and who is known to lack it last: what is
     /// known of a store may be old.

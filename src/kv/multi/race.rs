@@ -75,7 +75,7 @@ impl<'b> Race<'b> {
                     None => return self.nothing(),
                     Some(Err(_)) => self.start(), // it panicked: as good as an error
                     Some(Ok((runner, answer))) => {
-                        if let Some(bytes) = self.judge(runner, answer) {
+                        if let Some(bytes) = self.judge(&runner, answer) {
                             return Ok(Some(bytes));
                         }
                         self.start();
@@ -83,7 +83,8 @@ impl<'b> Race<'b> {
                 },
                 () = sleep_until(self.overtake), if more => {
                     if patient || self.budget.lock().take(self.len as u64) {
-                        (_, patient) = (self.start(), false);
+                        self.start();
+                        patient = false;
                     } else {
                         patient = true;
                         self.overtake = Instant::now() + (self.overtake_delay() * PATIENT);
@@ -114,7 +115,7 @@ impl<'b> Race<'b> {
     }
 
     /// Learn from an answer; the bytes if they are right.
-    fn judge(&mut self, runner: Runner, answer: Result<Option<Bytes>>) -> Option<Bytes> {
+    fn judge(&mut self, runner: &Runner, answer: Result<Option<Bytes>>) -> Option<Bytes> {
         let store = &runner.store;
         match answer {
             Ok(Some(bytes)) if is_genuine(&self.id, &bytes) => {

@@ -258,3 +258,24 @@ fn a_store_known_to_lack_a_block_is_asked_last_and_still_asked() {
         assert!(multi.get(&blocks[1].0, 100).await.unwrap().is_some(), "what was known of both was old");
     });
 }
+
+#[test]
+fn many_at_once_come_verified_from_the_store_that_has_most() {
+    in_virtual_time(async {
+        let (memory, blocks) = filled(20).await;
+        let ids: Vec<Bid> = blocks.iter().map(|(id, _)| *id).collect();
+        let multi = MultiKv::new();
+        let (half, all) = (
+            multi.add(Faulty::new(&memory, |_| Mood::Fine(1))),
+            Faulty::new(&memory, |n| if n == 3 { Mood::Lies } else { Mood::Fine(1) }),
+        );
+        let whole = multi.add(Arc::clone(&all) as Arc<dyn Kv>);
+        assert!(multi.get_many(&ids, 100).await.iter().all(Option::is_none), "nothing is known of the stores");
+        half.listed(ids[..10].iter().copied());
+        whole.listed(ids.iter().copied());
+        let found = multi.get_many(&ids, 100).await;
+        assert_eq!(found.iter().filter(|value| value.is_none()).count(), 1, "the lie is left out");
+        assert!(found.iter().zip(&blocks).all(|(got, (_, value))| got.as_ref().is_none_or(|got| got == value)));
+        assert_eq!(whole.corrupt(), 1);
+    });
+}

@@ -97,7 +97,9 @@ impl Index {
     /// Forget packs that are not in `listed`. Returns whether there was one.
     pub fn keep_only(&mut self, listed: &BTreeMap<PackName, u64>) -> bool {
         let gone: Vec<PackName> = self.numbers.keys().filter(|name| !listed.contains_key(name)).copied().collect();
-        gone.iter().for_each(|name| self.remove(name));
+        for name in &gone {
+            self.remove(name);
+        }
         !gone.is_empty()
     }
 
@@ -105,6 +107,11 @@ impl Index {
     pub fn of_pack(&self, name: &PackName) -> Vec<(Bid, Span)> {
         let Some(number) = self.numbers.get(name) else { return Vec::new() };
         self.blocks.iter().filter(|(_, spot)| spot.pack == *number).map(|(id, spot)| (*id, spot.span)).collect()
+    }
+
+    /// Bytes of a pack's object; 0 if it is not known.
+    pub fn size(&self, name: &PackName) -> u64 {
+        self.numbers.get(name).and_then(|number| self.packs.get(number)).map_or(0, |pack| pack.size)
     }
 
     /// Packs with less than `size` bytes.

@@ -32,6 +32,9 @@ pub use open::Place;
 
 /// Requests for indexes under way at once.
 const AT_ONCE: usize = 16;
+/// Packs read whole at once, and the share of a pack's bytes (one in so many) from which on that is done.
+const WHOLE_AT_ONCE: usize = 4;
+const WORTH: u64 = 3;
 /// Largest object believed to be a head.
 const MAX_HEAD: usize = 4 << 20;
 /// Packs below this many bytes are small; so many of them are gathered into larger ones.
@@ -148,6 +151,48 @@ impl ObjectKv {
         self.service.read_part("read block", &pack_path(&name), bytes_of(span)).await
     }
 
+    /// Packs of which much is wanted are read whole.
+    async fn read_many(&self, ids: &[Bid]) -> Result<Vec<Option<Bytes>>> {
+        self.loaded().await?;
+        let mut values = vec![None; ids.len()];
+        let mut packs: BTreeMap<PackName, Vec<(usize, Span)>> = BTreeMap::new();
+        for (at, id) in ids.iter().enumerate() {
+            if let Some((name, span)) = self.index.read().find(id) {
+                packs.entry(name).or_default().push((at, span));
+            }
+        }
+        let mut reading = JoinSet::new();
+        let mut next = packs.into_iter();
+        loop {
+            while reading.len() < WHOLE_AT_ONCE
+                && let Some((name, wanted)) = next.next()
+            {
+                let bytes: u64 = wanted.iter().map(|(_, span)| u64::from(span.len)).sum();
+                if bytes * WORTH >= self.index.read().size(&name) {
+                    let service = Arc::clone(&self.service);
+                    reading.spawn(async move { (wanted, service.read("read a pack", &pack_path(&name)).await) });
+                }
+            }
+            let Some(read) = reading.join_next().await else { break };
+            let lost = |e| Error::new(Kind::Other, "read packs", self.service.name()).with_source(e);
+            let (wanted, object) = read.map_err(lost)?;
+            let Some(object) = object? else { continue };
+            for (at, span) in wanted {
+                let (start, end) = (span.offset as usize, span.offset as usize + span.len as usize);
+                if let Some(value) = values.get_mut(at).filter(|_| end <= object.len()) {
+                    // Copied: a few blocks must not keep a whole pack in memory.
+                    *value = Some(Bytes::copy_from_slice(&object[start..end]));
+                }
+            }
+        }
+        for (id, value) in ids.iter().zip(&mut values) {
+            if value.is_none() {
+                *value = self.read(id).await?;
+            }
+        }
+        Ok(values)
+    }
+
     /// Store blocks in as few packs as hold them.
     async fn write(&self, blocks: Vec<(Bid, Bytes)>, what: &'static str) -> Result<Vec<PackName>> {
         let mut names = Vec::new();
@@ -251,7 +296,7 @@ impl ObjectKv {
 fn packed(blocks: Vec<(Bid, Bytes)>) -> Vec<Vec<(Bid, Bytes)>> {
     let (mut runs, mut run, mut size) = (Vec::new(), Vec::new(), 0);
     for (id, value) in blocks {
-        if !run.is_empty() && (size + value.len() > pack::FULL || run.len() == pack::MOST) {
+        if !run.is_empty() && (size + value.len() > pack::FULL || run.len() == pack::MOST as usize) {
             runs.push(std::mem::take(&mut run));
             size = 0;
         }
@@ -287,6 +332,10 @@ impl Kv for ObjectKv {
 
     fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
         Box::pin(self.read(id))
+    }
+
+    fn get_many<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<Option<Bytes>>> {
+        Box::pin(self.read_many(ids))
     }
 
     fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {

@@ -62,7 +62,7 @@ impl<'a> Place<'a> {
             "sftp" => self.sftp(),
             _ => self.webdav(),
         };
-        let service = service.map_err(|e| failed("open the store", self.whole, e))?;
+        let service = service.map_err(|e| failed("open the store", self.whole, &e))?;
         Ok(ObjectKv::new(Service::new(self.whole.to_owned(), service)))
     }
 

@@ -15,7 +15,7 @@ use crate::base::{Bid, Digest, hash};
 /// A pack is closed when it would grow beyond this, in bytes of blocks.
 pub const FULL: usize = 16 << 20;
 /// And when it has so many blocks: bounds the index to 576 KiB.
-pub const MOST: usize = 16 << 10;
+pub const MOST: u32 = 16 << 10;
 
 const MAGIC: &[u8; 8] = b"lvgpack1";
 const ENTRY: usize = Bid::LEN + 4;
@@ -40,7 +40,7 @@ impl PackName {
     /// From an object's name; `None` for anything but a pack's.
     pub fn parse(name: &str) -> Option<Self> {
         let (hash, count) = name.split_once('-')?;
-        let count = u32::from_str_radix(count, 16).ok().filter(|count| (1..=MOST as u32).contains(count))?;
+        let count = u32::from_str_radix(count, 16).ok().filter(|count| (1..=MOST).contains(count))?;
         let parsed = Self { hash: Bid::from_hex(hash)?.0, count };
         (parsed.to_string() == name).then_some(parsed)
     }
@@ -53,7 +53,7 @@ impl PackName {
 
     /// Bytes of the index, at the end of the object.
     pub fn index_len(&self) -> u64 {
-        self.count as u64 * ENTRY as u64 + MAGIC.len() as u64
+        u64::from(self.count) * ENTRY as u64 + MAGIC.len() as u64
     }
 }
 
@@ -71,7 +71,7 @@ pub fn build(mut blocks: Vec<(Bid, Bytes)>) -> (PackName, Bytes, Vec<(Bid, Span)
     let mut object = BytesMut::with_capacity(total + blocks.len() * ENTRY + MAGIC.len());
     let mut spans = Vec::with_capacity(blocks.len());
     for (id, value) in &blocks {
-        spans.push((*id, Span { offset: object.len() as u32, len: value.len() as u32 }));
+        spans.push((*id, Span { offset: small(object.len()), len: small(value.len()) }));
         object.put_slice(value);
     }
     let start = object.len();
@@ -80,7 +80,7 @@ pub fn build(mut blocks: Vec<(Bid, Bytes)>) -> (PackName, Bytes, Vec<(Bid, Span)
         object.put_u32_le(span.len);
     }
     object.put_slice(MAGIC);
-    let name = PackName { hash: index_hash(&object[start..]), count: spans.len() as u32 };
+    let name = PackName { hash: index_hash(&object[start..]), count: small(spans.len()) };
     (name, object.freeze(), spans)
 }
 
@@ -104,12 +104,17 @@ pub fn parse_index(name: PackName, size: u64, index: &[u8]) -> Option<Vec<(Bid, 
     (u64::from(offset) + name.index_len() == size).then_some(spans)
 }
 
+/// A length within a pack: far below 4 GiB, as [`build`] asks of its callers.
+fn small(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
 fn index_hash(index: &[u8]) -> Digest {
     hash(&[b"pack1", index])
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 mod tests {
     use proptest::prelude::*;
 
@@ -144,7 +149,7 @@ mod tests {
         let (name, ..) = build(blocks(&[1, 2, 3]));
         assert_eq!(PackName::parse(&name.to_string()), Some(name));
         let upper = name.to_string().to_uppercase();
-        for bad in ["", "x", "-3", &upper, &name.to_string().replace("-", "-0"), &name.to_string()[..64]] {
+        for bad in ["", "x", "-3", &upper, &name.to_string().replace('-', "-0"), &name.to_string()[..64]] {
             assert_eq!(PackName::parse(bad), None, "{bad}");
         }
     }

@@ -24,7 +24,7 @@ fn is_absent(error: &opendal::Error) -> bool {
 }
 
 /// What a service's error means to a caller.
-pub fn failed(what: &'static str, name: &str, error: opendal::Error) -> Error {
+pub fn failed(what: &'static str, name: &str, error: &opendal::Error) -> Error {
     let kind = match error.kind() {
         ErrorKind::NotFound => Kind::NotFound,
         ErrorKind::PermissionDenied => Kind::Denied,
@@ -34,9 +34,9 @@ pub fn failed(what: &'static str, name: &str, error: opendal::Error) -> Error {
         ErrorKind::RangeNotSatisfied => Kind::Corrupt,
         ErrorKind::RateLimited => Kind::Unreachable,
         _ if error.is_temporary() => Kind::Unreachable,
-        _ => kind_by_words(&whole(&error)),
+        _ => kind_by_words(&whole(error)),
     };
-    Error::new(kind, what, name).with_source(brief(&whole(&error)))
+    Error::new(kind, what, name).with_source(brief(&whole(error)))
 }
 
 /// An error with all its causes.
@@ -84,7 +84,7 @@ impl Service {
     }
 
     fn error(&self, what: &'static str) -> impl Fn(opendal::Error) -> Error + '_ {
-        move |error| failed(what, &self.name, error)
+        move |error| failed(what, &self.name, &error)
     }
 
     /// A whole object.
@@ -195,10 +195,10 @@ mod tests {
         assert!(is_absent(&error(ErrorKind::NotFound, "NoSuchKey")));
         let bucket = error(ErrorKind::NotFound, "S3Error { code: NoSuchBucket }");
         assert!(!is_absent(&bucket));
-        assert_eq!(failed("read", "s3:", bucket).kind(), Kind::NotFound);
-        assert_eq!(failed("read", "s3:", error(ErrorKind::RateLimited, "SlowDown")).kind(), Kind::Unreachable);
+        assert_eq!(failed("read", "s3:", &bucket).kind(), Kind::NotFound);
+        assert_eq!(failed("read", "s3:", &error(ErrorKind::RateLimited, "SlowDown")).kind(), Kind::Unreachable);
         assert_eq!(
-            failed("read", "s3:", error(ErrorKind::PermissionDenied, "SignatureDoesNotMatch")).kind(),
+            failed("read", "s3:", &error(ErrorKind::PermissionDenied, "SignatureDoesNotMatch")).kind(),
             Kind::Denied
         );
     }

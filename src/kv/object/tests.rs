@@ -142,7 +142,7 @@ fn two_writers_at_random_lose_nothing_and_bring_nothing_back_that_stays_deleted(
             let pick = (state >> 33) as usize;
             let (kv, (id, value)) = (&writers[pick % 2], &given[pick / 2 % given.len()]);
             kv.list_heads().await.unwrap();
-            if pick / 1000 % 3 == 0 {
+            if (pick / 1000).is_multiple_of(3) {
                 kv.delete(&[*id]).await.unwrap();
                 model.delete(&[*id]).await.unwrap();
             } else {
