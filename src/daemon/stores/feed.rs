@@ -101,7 +101,9 @@ impl Known {
 
     /// Blocks, then the head and the membership.
     async fn give(&mut self, attached: &Attached, replica: &Replica) -> Result<()> {
-        let announcement = replica.volume.announce()?;
+        // Sealing may bring blocks from stores in turn: not on a thread that drives them.
+        let volume = Arc::clone(&replica.volume);
+        let announcement = blocking(move || volume.announce()).await?;
         self.give_blocks(attached, replica).await?;
         if !replica.role().writes() || announcement.head.is_empty() {
             return Ok(());
