@@ -11,6 +11,7 @@ use super::sharing::device_name;
 use super::volumes::Known;
 use crate::base::{Error, Kind, Result, hex};
 use crate::causal::Vector;
+use crate::kv::Location;
 use crate::net::Peer;
 use crate::seal::genesis::Genesis;
 use crate::seal::invite::{Link, Refusal, Request, Welcome, check_words};
@@ -96,9 +97,10 @@ impl Service {
     fn ask_in_stores(&self, link: &Link, asked: &[u8]) -> Option<Result<Answered>> {
         let (verifier, me) = (link.verifier(), self.exchange.me());
         let invite = hex(&verifier.id());
-        let opens = |answer: &[u8]| Welcome::open(answer, &verifier, asked).ok();
+        // A refusal proves nothing of who wrote it: whoever can write to the store could.
+        let opens = |answer: &[u8]| Welcome::open(answer, &verifier, asked).ok().filter(std::result::Result::is_ok);
         let mut last = None;
-        for url in link.stores() {
+        for url in link.stores().filter(|url| is_for_others(url)) {
             tracing::info!(store = url, "the inviter is not online: asking in the store");
             match self.exchange.stores().ask(url, (&invite, &me), asked, IN_A_STORE, opens) {
                 Ok(answer) => return Some(Ok(answer)),
@@ -112,9 +114,9 @@ impl Service {
     fn first_sight(self: &Arc<Self>, known: &Known, link: &Link, heads: Vec<Vec<u8>>) -> Result<bool> {
         let volume = Arc::clone(self.volumes.open(known)?.volume());
         let Some(replica) = self.exchange.replica(known.id) else { return Ok(false) };
-        for (n, url) in link.stores().enumerate() {
+        for (n, url) in link.stores().filter(|url| is_for_others(url)).enumerate() {
             let name = if n == 0 { "met".to_owned() } else { format!("met{n}") };
-            if let Err(error) = self.exchange.stores().add(&replica, &self.exchange, &name, url) {
+            if let Err(error) = self.exchange.stores().add_existing(&replica, &self.exchange, &name, url) {
                 tracing::warn!(store = url, error = %error.chain(), "the store of the invite cannot be used");
             }
         }
@@ -159,6 +161,11 @@ fn unreachable(error: &Error) -> Error {
     let next = "See that its daemon runs and that this machine can reach it, then try the same link again.";
     let advice = Advice::new(format!("the inviter cannot be reached: {}", error.chain()), next);
     Error::new(Kind::Unreachable, JOIN, "").with_source(advice)
+}
+
+/// Whether a location from a link is contacted: not with this device's secrets, nor with options of another device.
+fn is_for_others(url: &str) -> bool {
+    Location::parse(url).ok().and_then(|location| location.for_others(url)).is_some_and(|same| same == url)
 }
 
 fn waiting(error: &Error) -> Error {

@@ -76,7 +76,11 @@ impl Kv for ArenaKv {
     fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
         let log = Arc::clone(&self.log);
         Box::pin(blocking(move || {
-            let put = |(id, value): &(Bid, Bytes)| log.put(id, value);
+            let differs =
+                |id: &Bid, value: &Bytes| log.contains(id) && log.get(id).ok().flatten().as_deref() != Some(value);
+            let put = |(id, value): &(Bid, Bytes)| {
+                if differs(id, value) { log.repair(id, value) } else { log.put(id, value) }
+            };
             let last = blocks.iter().map(put).collect::<Result<Vec<_>>>()?.into_iter().max();
             last.map_or(Ok(()), |lsn| log.sync(lsn))
         }))

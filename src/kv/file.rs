@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::heads::{Heads, create_dirs, list_names, read_if_there, remove_if_there, sync_dir, write_draft};
 use super::{Expect, Kv, KvStat, Task, blocking};
+use crate::base::limits::MAX_BLOCK;
 use crate::base::{Bid, Context, Result};
 
 /// Make a folder in one that exists. Must not make that: who unplugged the stick finds nothing on its mountpoint.
@@ -65,7 +66,7 @@ impl Blocks {
 
     fn put_one(&self, id: &Bid, value: &[u8]) -> io::Result<()> {
         let (folder, path) = (self.folder(id.0[0]), self.path(id));
-        if read_if_there(&path)?.as_deref() == Some(value) {
+        if read_if_there(&path, MAX_BLOCK)?.as_deref() == Some(value) {
             return Ok(());
         }
         create_dir(&folder)?;
@@ -115,7 +116,7 @@ impl Kv for FileKv {
     fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
         let path = self.blocks.path(id);
         let id = *id;
-        Box::pin(blocking(move || read_if_there(&path).io("read block", || id.to_string())))
+        Box::pin(blocking(move || read_if_there(&path, MAX_BLOCK).io("read block", || id.to_string())))
     }
 
     fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {

@@ -4,7 +4,7 @@
 //! file makes the condition hold between processes. Must never leave half a head under its name.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ impl Heads {
     /// See [`super::Kv::get_head`].
     pub fn get(&self, name: &str) -> Result<Option<Bytes>> {
         check_head_name(name)?;
-        read_if_there(&self.dir.join(name)).io("read head", || name.to_owned())
+        read_if_there(&self.dir.join(name), LARGEST).io("read head", || name.to_owned())
     }
 
     /// See [`super::Kv::put_head`].
@@ -108,13 +108,19 @@ pub fn write_draft(dir: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     }
 }
 
-/// A file's bytes, `None` if there is no such file.
-pub fn read_if_there(path: &Path) -> io::Result<Option<Bytes>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes.into())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
+/// Largest file believed to be a head, in bytes.
+const LARGEST: usize = 4 << 20;
+
+/// A file's bytes, `None` if there is no such file. No more than one byte beyond `most` is read: whoever asks sees that
+/// such a file is none of ours.
+pub fn read_if_there(path: &Path, most: usize) -> io::Result<Option<Bytes>> {
+    let file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(most).min(most) + 1);
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes.into()))
 }
 
 /// Remove a file unless it is absent.

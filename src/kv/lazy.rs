@@ -15,28 +15,33 @@ use crate::base::{Bid, Error, Kind, Result};
 pub struct Lazy {
     location: String,
     opened: Arc<Mutex<Option<Arc<dyn Kv>>>>,
+    /// Held by who opens it, which may take for ever on a share that hangs: others wait without holding a thread.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Lazy {
     /// The store at `location`; nothing is opened. [`Kind::Invalid`] if that is no location.
     pub fn new(location: &str) -> Result<Self> {
         Location::parse(location)?;
-        Ok(Self { location: location.to_owned(), opened: Arc::default() })
+        Ok(Self { location: location.to_owned(), opened: Arc::default(), opening: Arc::default() })
     }
 
-    /// Open it anew the next time it is used.
+    /// Open it anew the next time it is used, if it is on this machine: a service is reached anew each time anyway.
     pub fn forget(&self) {
-        self.opened.lock().take();
+        if Location::parse(&self.location).is_ok_and(|location| location.path().is_some()) {
+            self.opened.lock().take();
+        }
     }
 
     async fn store(&self) -> Result<Arc<dyn Kv>> {
         if let Some(store) = &*self.opened.lock() {
             return Ok(Arc::clone(store));
         }
+        let turn = Arc::clone(&self.opening).lock_owned().await;
         let (location, opened) = (self.location.clone(), Arc::clone(&self.opened));
         blocking(move || {
-            let mut opened = opened.lock();
-            if let Some(store) = &*opened {
+            let _turn = turn;
+            if let Some(store) = &*opened.lock() {
                 return Ok(Arc::clone(store));
             }
             if let Some(path) = Location::parse(&location)?.path()
@@ -46,7 +51,7 @@ impl Lazy {
                     .with_source("it is not there: unplugged, or removed"));
             }
             let store = open(&location)?;
-            *opened = Some(Arc::clone(&store));
+            *opened.lock() = Some(Arc::clone(&store));
             Ok(store)
         })
         .await

@@ -36,6 +36,15 @@ impl<'a> Location<'a> {
         }
     }
 
+    /// The location as a link may carry it to another device, if it may; see [`Place::for_others`].
+    pub fn for_others(&self, whole: &str) -> Option<String> {
+        match self {
+            Self::File(_) | Self::Sqlite(_) => Some(whole.to_owned()),
+            Self::Service(place) => place.for_others(),
+            Self::Memory | Self::Arena(_) | Self::Sled(_) => None,
+        }
+    }
+
     /// Read a location; nothing is opened. [`Kind::Invalid`] for anything else.
     pub fn parse(location: &'a str) -> Result<Self> {
         let invalid = || Error::new(Kind::Invalid, "understand location", location);

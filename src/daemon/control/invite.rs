@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::service::Service;
 use super::super::volumes::Known;
 use crate::base::{Error, Kind, Result};
+use crate::kv::Location;
 use crate::seal::membership::Role;
 use crate::wire::Advice;
 use crate::wire::control::Invited;
@@ -19,12 +20,12 @@ fn shared_store(service: &Arc<Service>, known: &Known, name: &str) -> Result<Str
         let advice = Advice::new(why, "Choose a store that both devices can reach.");
         Err(Error::new(Kind::Invalid, "invite", name).with_source(advice))
     };
-    match attached.url() {
-        url if url.len() > 255 => refuse("its location does not fit into a link"),
-        url if ["memory:", "arena:", "sled:"].iter().any(|own| url.starts_with(own)) => {
-            refuse("only one device at a time can use such a store")
+    match Location::parse(attached.url())?.for_others(attached.url()) {
+        Some(url) if url.len() > 255 => refuse("its location does not fit into a link"),
+        None => {
+            refuse("only one device at a time can use such a store, or its password would have to go with the link")
         }
-        url => Ok(url.to_owned()),
+        Some(url) => Ok(url),
     }
 }
 

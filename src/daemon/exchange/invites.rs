@@ -91,6 +91,12 @@ impl Exchange {
         Ok(link)
     }
 
+    /// Whether a question is about an invite of this device.
+    pub fn has_invited(&self, asked: &[u8]) -> bool {
+        let Some(request) = Request::decode(asked) else { return false };
+        self.invites.books.lock().get(&request.volume).is_some_and(|book| book.has(&request.invite))
+    }
+
     /// Answer somebody who came with an invite. Every outcome but a failure of ours is an answer.
     pub fn let_in(self: &Arc<Self>, peer: &Peer, asked: &[u8]) -> Result<Vec<u8>> {
         let device = self.volumes()?.device();

@@ -29,6 +29,8 @@ pub struct Attached {
     pub(super) lazy: Arc<Lazy>,
     /// Rings when something changed.
     pub(super) bell: Notify,
+    /// Rings when somebody waits.
+    pub(super) asked: Notify,
     closed: Notify,
     pub(super) queued: AtomicU64,
     pub(super) stored: AtomicU64,
@@ -72,6 +74,7 @@ impl Attached {
             store,
             lazy,
             bell: Notify::new(),
+            asked: Notify::new(),
             closed: Notify::new(),
             queued: AtomicU64::new(0),
             stored: AtomicU64::new(0),
@@ -108,7 +111,9 @@ impl Attached {
         let kv = self.store.kv();
         marker::check(&**kv, volume).await?;
         marker::seen(&**kv, &kv.list_heads().await?)?; // also has packs listed anew
-        kv.has(ids).await
+        // What is on its way there may be seen before it is durable: only what was acknowledged counts.
+        let has = kv.has(ids).await?;
+        Ok(ids.iter().zip(has).map(|(id, has)| has && self.store.holds(id) == Some(true)).collect())
     }
 
     /// End the thread; what was under way is dropped and done again the next time.
@@ -127,6 +132,7 @@ impl Attached {
     pub fn ring(&self) -> u64 {
         self.changed.store(true, Ordering::Release);
         self.bell.notify_one();
+        self.asked.notify_one();
         self.rounds.load(Ordering::Acquire)
     }
 

@@ -3,7 +3,7 @@
 //! The queue is what the log has and the store has not: the store is listed once at the start, so nothing has to be
 //! kept to go on after a kill. Must never store a head before the blocks below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -54,10 +54,10 @@ pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<E
     let mut pause = FIRST;
     loop {
         let Some(replica) = replica.upgrade() else { return };
-        let wait = match known.round(attached, &replica, exchange).await {
+        let failed = match known.round(attached, &replica, exchange).await {
             Ok(()) => {
                 pause = FIRST;
-                POLL
+                false
             }
             Err(error) => {
                 tracing::warn!(store = attached.name, error = %error.chain(), "the store is not up to date");
@@ -65,13 +65,14 @@ pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<E
                 attached.lazy.forget();
                 known.checked = false;
                 pause = (pause * 2).min(LONGEST);
-                pause
+                true
             }
         };
         drop(replica);
         tokio::select! {
-            () = sleep(wait) => {}
-            () = attached.bell.notified() => sleep(DEBOUNCE).await,
+            () = sleep(if failed { pause } else { POLL }) => {}
+            () = attached.asked.notified() => {}
+            () = attached.bell.notified(), if !failed => sleep(DEBOUNCE).await,
         }
     }
 }
@@ -165,26 +166,30 @@ impl Known {
         let me = hex(&replica.volume.author());
         let names = kv.list_heads().await?;
         marker::seen(kv, &names)?;
-        for name in names.into_iter().take(MOST_HEADS) {
+        let names: BTreeSet<String> = names.into_iter().take(MOST_HEADS).collect();
+        self.heads.retain(|name, _| names.contains(name) || name.contains(&me));
+        for name in &names {
             let about = ["h.", "m.", meeting::QUESTION].iter().find_map(|kind| name.strip_prefix(kind));
             if about.is_none_or(|about| about.starts_with(&me)) {
                 continue;
             }
-            let Some(value) = kv.get_head(&name).await?.filter(|v| v.len() <= LONGEST_HEAD) else { continue };
+            let Some(value) = kv.get_head(name).await?.filter(|v| v.len() <= LONGEST_HEAD) else { continue };
             let now = version(&value);
-            if self.heads.get(&name) == Some(&now) {
+            let answered =
+                name.strip_prefix(meeting::QUESTION).is_none_or(|about| names.contains(&meeting::answer_to(about)));
+            if self.heads.get(name) == Some(&now) && answered {
                 continue;
             }
             if name.starts_with("m.") {
                 replica.records(Peer([0; 32]), value.to_vec());
             } else if name.starts_with(meeting::QUESTION) {
                 let Some(exchange) = exchange.upgrade() else { return Ok(()) };
-                meeting::answer(kv, exchange, &name, &value).await?;
+                meeting::answer(kv, exchange, name, &value).await?;
             } else {
                 let Some(author) = author_of(&value).and_then(|author| replica.writer(&author)) else { continue };
                 replica.heard(Peer(author.peer), value.to_vec());
             }
-            self.heads.insert(name, now);
+            self.heads.insert(name.clone(), now);
         }
         Ok(())
     }
@@ -237,9 +242,16 @@ impl Batches {
 async fn give_batch(store: &Store, log: Arc<Log>, batch: Batch) -> Result<(u64, u64)> {
     let Batch { ids, bytes } = batch;
     let blocks = blocking(move || {
-        // Collected meanwhile, or damaged: not for others.
-        let sound = |id: &Bid| log.get(id).ok().flatten().filter(|sealed| Sealer::verify_bid(id, sealed));
-        Ok(ids.iter().filter_map(|id| Some((*id, Bytes::from(sound(id)?)))).collect::<Vec<_>>())
+        let mut blocks = Vec::with_capacity(ids.len());
+        for id in ids {
+            match log.get(&id) {
+                Ok(Some(sealed)) if Sealer::verify_bid(&id, &sealed) => blocks.push((id, Bytes::from(sealed))),
+                Ok(None) => {} // collected meanwhile
+                Err(e) if e.kind() != Kind::Corrupt => return Err(e),
+                _ => tracing::error!(block = %id, "a damaged block is not given to stores: see `lovage fsck --repair`"),
+            }
+        }
+        Ok(blocks)
     })
     .await?;
     let given: Vec<Bid> = blocks.iter().map(|(id, _)| *id).collect();

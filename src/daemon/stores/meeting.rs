@@ -22,6 +22,11 @@ const ANSWER: &str = "w.";
 /// How often the newcomer looks.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Where the answer to a question about an invite is.
+pub fn answer_to(invite: &str) -> String {
+    format!("{ANSWER}{invite}")
+}
+
 /// Answer the question called `name` in `kv`, if it is one.
 pub async fn answer(kv: &dyn Kv, exchange: Arc<Exchange>, name: &str, question: &Bytes) -> Result<()> {
     let Some((peer, asked)) = question.split_first_chunk::<32>() else { return Ok(()) };
@@ -29,9 +34,12 @@ pub async fn answer(kv: &dyn Kv, exchange: Arc<Exchange>, name: &str, question: 
         return Ok(());
     }
     let (peer, asked) = (Peer(*peer), asked.to_vec());
+    if !exchange.has_invited(&asked) {
+        return Ok(()); // another member's invite: it answers
+    }
     let said = blocking(move || exchange.let_in(&peer, &asked)).await?;
     let invite = name.strip_prefix(QUESTION).unwrap_or(name);
-    kv.put_head(&format!("{ANSWER}{invite}"), said.into(), Expect::Anything).await
+    kv.put_head(&answer_to(invite), said.into(), Expect::Anything).await
 }
 
 /// Ask in `kv`, and wait for at most `patience` for an answer that `opens`. [`Kind::Unreachable`] when none came.
@@ -42,7 +50,7 @@ pub async fn ask<T>(
     patience: Duration,
     opens: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<T> {
-    let (asking, answered) = (format!("{QUESTION}{invite}"), format!("{ANSWER}{invite}"));
+    let (asking, answered) = (format!("{QUESTION}{invite}"), answer_to(invite));
     let mut question = BytesMut::from(&me.0[..]);
     question.put_slice(asked);
     let question = question.freeze();

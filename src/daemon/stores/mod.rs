@@ -36,6 +36,8 @@ pub use attached::Attached;
 /// Blocks asked of a store together, and what one is taken to weigh.
 const TOGETHER: usize = 256;
 const TYPICAL: usize = 128 << 10;
+/// How long one of them may take.
+const ONE: Duration = Duration::from_secs(60);
 /// Blocks asked of stores at once.
 const AT_ONCE: usize = 16;
 
@@ -142,6 +144,24 @@ impl Stores {
     /// Give a volume another store: look whether it can be used, mark it, remember it. [`Kind::Exists`] if the name is
     /// taken, [`Kind::Invalid`] if it is another volume's store, else what the store says.
     pub fn add(&self, replica: &Arc<Replica>, exchange: &Arc<Exchange>, name: &str, url: &str) -> Result<()> {
+        self.add_with(replica, exchange, (name, url), |url, id| self.claim(url, id))
+    }
+
+    /// The same for a store that is there and marked already: nothing is made.
+    pub fn add_existing(&self, replica: &Arc<Replica>, exchange: &Arc<Exchange>, name: &str, url: &str) -> Result<()> {
+        self.add_with(replica, exchange, (name, url), |url, id| {
+            let kv = Steady::new(Arc::new(Lazy::new(url)?), Bounds::default());
+            self.runtime()?.block_on(marker::check(&kv, id))
+        })
+    }
+
+    fn add_with(
+        &self,
+        replica: &Arc<Replica>,
+        exchange: &Arc<Exchange>,
+        (name, url): (&str, &str),
+        check: impl Fn(&str, VolumeId) -> Result<()>,
+    ) -> Result<()> {
         let id = replica.known.id;
         let mut list = self.list(id)?;
         let refuse = |kind, why: &str, next: &str| {
@@ -153,6 +173,12 @@ impl Stores {
         if list.iter().any(|(known, _)| known == name) {
             return refuse(Kind::Exists, "a store of that name is there already", "Choose another name.");
         }
+        if let Some((known, _)) =
+            list.iter().find(|(_, other)| other.trim_end_matches('/') == url.trim_end_matches('/'))
+        {
+            let why = format!("it is there already, and called {known}");
+            return refuse(Kind::Exists, &why, "One place counts as one copy.");
+        }
         if self.offline {
             return refuse(Kind::Unreachable, "the daemon was started with --offline", "Start it without --offline.");
         }
@@ -160,7 +186,7 @@ impl Stores {
             return refuse(Kind::Invalid, "a location is one line", "Look at the location again.");
         }
         let lazy = Lazy::new(url).map_err(|e| unusable(name, &e))?;
-        self.claim(url, id).map_err(|e| unusable(name, &e))?;
+        check(url, id).map_err(|e| unusable(name, &e))?;
         list.push((name.to_owned(), url.to_owned()));
         self.save(id, &list)?;
         let shelf = self.shelf(replica);
@@ -242,7 +268,11 @@ impl Stores {
                     && let Some(r) = next.next()
                 {
                     let multi = Arc::clone(&shelf.multi);
-                    under_way.spawn(async move { (r, multi.get(&r.bid, r.len as usize).await) });
+                    under_way.spawn(async move {
+                        let late = || Error::new(Kind::Timeout, "fetch a block", r.bid.to_string());
+                        let got = tokio::time::timeout(ONE, multi.get(&r.bid, r.len as usize)).await;
+                        (r, got.unwrap_or_else(|_| Err(late())))
+                    });
                 }
                 let Some(done) = under_way.join_next().await else { return Ok(()) };
                 match done {
@@ -299,7 +329,10 @@ impl Stores {
                 }
             }
             let nobody = || Error::new(Kind::NotFound, "find a sound copy of the block", bid.to_string());
-            attached.store.kv().put(bid, sound.ok_or_else(nobody)?).await
+            attached.store.kv().put(bid, sound.ok_or_else(nobody)?).await?;
+            let now = attached.store.kv().get(bid).await?;
+            let wrong = || Error::new(Kind::Corrupt, "mend the store", &attached.name);
+            now.filter(|sealed| is_genuine(bid, sealed)).map(drop).ok_or_else(wrong)
         })
     }
 

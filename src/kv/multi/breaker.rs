@@ -35,6 +35,8 @@ struct Open {
     until: Instant,
     pause: Duration,
     probing: bool,
+    /// It lied: no answer ends the pause.
+    condemned: bool,
 }
 
 impl Breaker {
@@ -51,8 +53,11 @@ impl Breaker {
     }
 
     /// It answered.
-    pub fn success(&mut self) {
-        (self.failures, self.open) = (0, None);
+    pub fn success(&mut self, now: Instant) {
+        self.failures = 0;
+        if !self.open.as_ref().is_some_and(|open| open.condemned && now < open.until) {
+            self.open = None;
+        }
     }
 
     /// It failed or stalled; `jitter` makes of a pause the pause to keep.
@@ -63,12 +68,12 @@ impl Breaker {
             None if self.failures >= FAILURES => FIRST,
             _ => return,
         };
-        self.open = Some(Open { until: now + jitter(pause), pause, probing: false });
+        self.open = Some(Open { until: now + jitter(pause), pause, probing: false, condemned: false });
     }
 
     /// It lied: no more of it for the longest pause.
     pub fn condemn(&mut self, now: Instant) {
-        self.open = Some(Open { until: now + LONGEST, pause: LONGEST, probing: false });
+        self.open = Some(Open { until: now + LONGEST, pause: LONGEST, probing: false, condemned: true });
     }
 
     /// Whether it is closed.
@@ -99,7 +104,7 @@ mod tests {
         breaker.failure(now + FIRST, same);
         assert_eq!(breaker.ask(now + FIRST * 2), Allows::Nothing, "the pause doubles");
         assert_eq!(breaker.ask(now + FIRST * 3), Allows::Probe);
-        breaker.success();
+        breaker.success(now);
         assert_eq!(breaker.ask(now), Allows::All);
     }
 
@@ -113,11 +118,22 @@ mod tests {
         }
         breaker.failure(now, same);
         assert_eq!(breaker.ask(now + LONGEST), Allows::Probe);
-        breaker.success();
+        breaker.success(now);
         breaker.failure(now, same);
         breaker.failure(now, same);
-        breaker.success();
+        breaker.success(now);
         breaker.failure(now, same);
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn a_liar_is_not_acquitted_by_other_answers() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        breaker.condemn(now);
+        breaker.success(now + FIRST);
+        assert_eq!(breaker.ask(now + FIRST), Allows::Nothing);
+        assert_eq!(breaker.ask(now + LONGEST), Allows::Probe);
+        breaker.success(now + LONGEST);
         assert!(breaker.is_closed());
     }
 }

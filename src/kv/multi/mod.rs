@@ -11,9 +11,10 @@ mod store;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Kv, is_genuine};
 use crate::base::sync::{Mutex, RwLock};
@@ -23,6 +24,9 @@ use breaker::Allows;
 use pace::Budget;
 use race::Race;
 pub use store::Store;
+
+/// Blocks asked for together are there within this time, or asked for one by one.
+const TOGETHER: Duration = Duration::from_secs(60);
 
 /// Stores of one volume. The list may change while reads run.
 #[derive(Default)]
@@ -89,9 +93,10 @@ impl MultiKv {
         };
         let (at, asked): (Vec<usize>, Vec<Bid>) =
             ids.iter().enumerate().filter(|(_, id)| store.holds(id) == Some(true)).map(|(at, id)| (at, *id)).unzip();
-        match store.kv().get_many(&asked).await {
-            Err(error) => store.failed(&error),
-            Ok(found) => {
+        match timeout(TOGETHER, store.kv().get_many(&asked)).await {
+            Err(_) => store.failed(&Error::new(Kind::Timeout, "read blocks", store.kv().name())),
+            Ok(Err(error)) => store.failed(&error),
+            Ok(Ok(found)) => {
                 for ((at, id), found) in at.into_iter().zip(&asked).zip(found) {
                     match found {
                         Some(bytes) if is_genuine(id, &bytes) => values[at] = Some(bytes),

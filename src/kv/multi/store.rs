@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::super::Kv;
 use super::super::steady::jitter;
+use super::super::{Kv, is_genuine};
 use super::breaker::{Allows, Breaker};
 use super::pace::Paces;
 use crate::base::sync::{Mutex, RwLock};
@@ -124,8 +124,10 @@ impl Store {
     pub fn answered(&self, len: usize, took: Duration) {
         let mut seen = self.seen.lock();
         seen.paces.took(len, took);
-        seen.breaker.success();
-        seen.trouble.clear();
+        seen.breaker.success(Instant::now());
+        if seen.breaker.is_closed() {
+            seen.trouble.clear();
+        }
     }
 
     /// It was overtaken after `waited`, when its answer was late already.
@@ -157,7 +159,10 @@ impl Store {
         let store = Arc::clone(self);
         tokio::spawn(async move {
             match store.kv.put(&id, bytes).await {
-                Ok(()) => tracing::info!(store = store.kv.name(), block = %id, "repaired"),
+                Ok(()) if matches!(store.kv.get(&id).await, Ok(Some(bytes)) if is_genuine(&id, &bytes)) => {
+                    tracing::info!(store = store.kv.name(), block = %id, "repaired");
+                }
+                Ok(()) => tracing::warn!(store = store.kv.name(), block = %id, "could not repair: still wrong bytes"),
                 Err(e) => tracing::warn!(store = store.kv.name(), error = %e.chain(), "could not repair"),
             }
         });

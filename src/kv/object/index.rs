@@ -103,12 +103,6 @@ impl Index {
         !gone.is_empty()
     }
 
-    /// The blocks that are found in a pack.
-    pub fn of_pack(&self, name: &PackName) -> Vec<(Bid, Span)> {
-        let Some(number) = self.numbers.get(name) else { return Vec::new() };
-        self.blocks.iter().filter(|(_, spot)| spot.pack == *number).map(|(id, spot)| (*id, spot.span)).collect()
-    }
-
     /// Bytes of a pack's object; 0 if it is not known.
     pub fn size(&self, name: &PackName) -> u64 {
         self.numbers.get(name).and_then(|number| self.packs.get(number)).map_or(0, |pack| pack.size)

@@ -35,8 +35,8 @@ const AT_ONCE: usize = 16;
 /// Packs read whole at once, and the share of a pack's bytes (one in so many) from which on that is done.
 const WHOLE_AT_ONCE: usize = 4;
 const WORTH: u64 = 3;
-/// Largest object believed to be a head.
-const MAX_HEAD: usize = 4 << 20;
+/// Largest object believed to be a head, in bytes.
+const MAX_HEAD: u64 = 4 << 20;
 /// Packs below this many bytes are small; so many of them are gathered into larger ones.
 const SMALL: u64 = 1 << 20;
 const TOO_MANY: usize = 32;
@@ -170,7 +170,9 @@ impl ObjectKv {
                 let bytes: u64 = wanted.iter().map(|(_, span)| u64::from(span.len)).sum();
                 if bytes * WORTH >= self.index.read().size(&name) {
                     let service = Arc::clone(&self.service);
-                    reading.spawn(async move { (wanted, service.read("read a pack", &pack_path(&name)).await) });
+                    reading.spawn(async move {
+                        (wanted, service.read("read a pack", &pack_path(&name), pack::LARGEST).await)
+                    });
                 }
             }
             let Some(read) = reading.join_next().await else { break };
@@ -227,67 +229,89 @@ impl ObjectKv {
 
     /// Replace the packs that have any of `ids` by packs of what is left of them.
     async fn without(&self, ids: &BTreeSet<Bid>) -> Result<()> {
-        let packs: BTreeSet<PackName> = {
-            let index = self.index.read();
-            ids.iter().filter_map(|id| index.find(id)).map(|(name, _)| name).collect()
-        };
         let _turn = self.turn.lock().await;
-        self.replace(&packs, ids).await
-    }
-
-    /// With the turn held.
-    async fn replace(&self, packs: &BTreeSet<PackName>, but: &BTreeSet<Bid>) -> Result<()> {
-        for name in packs {
-            let found = self.index.read().of_pack(name);
-            let left: Vec<_> = found.into_iter().filter(|(id, _)| !but.contains(id)).collect();
-            let left = if left.is_empty() { Vec::new() } else { self.cut(name, left).await? };
-            if self.write(left, "rewrite a pack").await?.contains(name) {
-                continue;
+        loop {
+            let packs: BTreeSet<PackName> = {
+                let index = self.index.read();
+                ids.iter().filter_map(|id| index.find(id)).map(|(name, _)| name).collect()
+            };
+            if packs.is_empty() {
+                return Ok(());
             }
-            self.index.write().remove(name);
-            self.service.delete("remove a pack", &pack_path(name)).await?;
+            self.want();
+            for name in &packs {
+                let Some(left) = self.rest(name, ids).await? else {
+                    self.index.write().remove(name); // another device has replaced it
+                    continue;
+                };
+                if !self.write(left, "rewrite a pack").await?.contains(name) {
+                    self.drop_pack(name).await?;
+                }
+            }
+            // Packs that shared blocks with these were forgotten with them: they may have the same ids.
+            self.compare().await?;
         }
-        // Packs that shared blocks with these may have been forgotten with them.
-        self.want();
-        Ok(())
     }
 
-    /// The blocks of a pack, those that verify.
-    async fn cut(&self, name: &PackName, wanted: Vec<(Bid, Span)>) -> Result<Vec<(Bid, Bytes)>> {
-        let Some(object) = self.service.read("read a pack", &pack_path(name)).await? else { return Ok(Vec::new()) };
-        let mut blocks = Vec::with_capacity(wanted.len());
-        for (id, span) in wanted {
+    /// What is in a pack beside `ids`; `None` if it is gone. Damaged blocks are left out, when a second look shows them
+    /// damaged too: an answer may be garbled on its way.
+    async fn rest(&self, name: &PackName, ids: &BTreeSet<Bid>) -> Result<Option<Vec<(Bid, Bytes)>>> {
+        let sound = |whole: &[(Bid, Bytes)]| whole.iter().all(|(id, bytes)| ids.contains(id) || is_genuine(id, bytes));
+        let mut whole = self.unpack(name).await?;
+        if whole.as_deref().is_some_and(|whole| !sound(whole)) {
+            whole = self.unpack(name).await?;
+        }
+        let keep = |(id, bytes): &(Bid, Bytes)| !ids.contains(id) && is_genuine(id, bytes);
+        Ok(whole.map(|whole| whole.into_iter().filter(keep).collect()))
+    }
+
+    async fn drop_pack(&self, name: &PackName) -> Result<()> {
+        self.index.write().remove(name);
+        self.service.delete("remove a pack", &pack_path(name)).await
+    }
+
+    /// Every block of a pack, as its own index says: what is in two packs may be leaving the other one at this
+    /// moment. Not verified. `None` if it is not there (any more), [`Kind::Corrupt`] if its index does not verify.
+    async fn unpack(&self, name: &PackName) -> Result<Option<Vec<(Bid, Bytes)>>> {
+        let Some(object) = self.service.read("read a pack", &pack_path(name), pack::LARGEST).await? else {
+            return Ok(None);
+        };
+        let start = object.len().saturating_sub(usize::try_from(name.index_len()).unwrap_or(usize::MAX));
+        let spans = pack::parse_index(*name, object.len() as u64, &object[start..]);
+        let cut = |(id, span): (Bid, Span)| {
             let (start, end) = (span.offset as usize, span.offset as usize + span.len as usize);
-            if object.len() >= end && is_genuine(&id, &object[start..end]) {
-                blocks.push((id, object.slice(start..end)));
-            } else {
-                tracing::error!(store = self.service.name(), block = %id, "a block in a pack is damaged and was dropped");
-            }
-        }
-        Ok(blocks)
+            Some((id, object.get(start..end).map(|_| object.slice(start..end))?))
+        };
+        let garbled = || Error::new(Kind::Corrupt, "read a pack", self.service.name());
+        Ok(Some(spans.ok_or_else(garbled)?.into_iter().filter_map(cut).collect()))
     }
 
-    /// Gather small packs when there are many.
+    /// Gather small packs when there are many. One that is not whole stays as it is.
     async fn gather(&self) -> Result<()> {
-        let small = self.index.read().small(SMALL);
-        if small.len() < TOO_MANY {
+        if self.index.read().small(SMALL).len() < TOO_MANY {
             return Ok(());
         }
         let _turn = self.turn.lock().await;
-        let mut blocks = Vec::new();
-        for name in &small {
-            let spans = self.index.read().of_pack(name);
-            blocks.extend(self.cut(name, spans).await?);
-        }
-        self.write(blocks, "gather small packs").await?;
-        for name in &small {
-            // What is found elsewhere now leaves it empty.
-            if self.index.read().of_pack(name).is_empty() {
-                self.index.write().remove(name);
-                self.service.delete("remove a pack", &pack_path(name)).await?;
+        let small = self.index.read().small(SMALL);
+        let (mut blocks, mut gathered) = (Vec::new(), Vec::new());
+        for name in small {
+            let whole = match self.unpack(&name).await {
+                Err(e) if e.kind() == Kind::Corrupt => None,
+                other => other?,
+            };
+            if let Some(whole) = whole.filter(|whole| whole.iter().all(|(id, bytes)| is_genuine(id, bytes))) {
+                blocks.extend(whole);
+                gathered.push(name);
             }
         }
+        if gathered.len() < TOO_MANY / 2 {
+            return Ok(());
+        }
         self.want();
+        let written = self.write(blocks, "gather small packs").await?;
+        for name in gathered.iter().filter(|name| !written.contains(name)) {
+            self.drop_pack(name).await?;
+        }
         Ok(())
     }
 }
@@ -382,8 +406,8 @@ impl Kv for ObjectKv {
 
     fn get_head<'a>(&'a self, name: &'a str) -> Task<'a, Option<Bytes>> {
         Box::pin(async move {
-            let found = self.service.read("read head", &head_path(name)?).await?;
-            Ok(found.filter(|bytes| bytes.len() <= MAX_HEAD))
+            let found = self.service.read("read head", &head_path(name)?, MAX_HEAD).await?;
+            Ok(found)
         })
     }
 
@@ -394,7 +418,7 @@ impl Kv for ObjectKv {
             if self.service.compares() {
                 return self.service.replace(name, &path, value, expect).await;
             }
-            expect.check(name, self.service.read("read head", &path).await?.as_deref())?;
+            expect.check(name, self.service.read("read head", &path, MAX_HEAD).await?.as_deref())?;
             self.service.write("replace head", &path, value).await
         })
     }

@@ -32,6 +32,10 @@ impl<'a> Place<'a> {
             "sftp" => &["key", "known_hosts"],
             _ => &["user"],
         };
+        if host.starts_with('-') || place.option("endpoint").is_some_and(|endpoint| endpoint.contains('@')) {
+            return Err(Error::new(Kind::Invalid, "understand location", format!("{scheme}://..."))
+                .with_source("its host or endpoint is not one"));
+        }
         if host.is_empty() {
             return Err(invalid("it names no host or bucket"));
         }
@@ -43,6 +47,16 @@ impl<'a> Place<'a> {
             return Err(invalid("it has an unknown option"));
         }
         Ok(place)
+    }
+
+    /// Whether somebody else's word is enough to contact it: no credentials of the environment go there in plain, and
+    /// it names no file of ours. `None` otherwise; else without the options that are one device's own.
+    pub fn for_others(&self) -> Option<String> {
+        match self.scheme {
+            "s3" => Some(self.whole.to_owned()),
+            "sftp" => Some(self.whole.split('?').next().unwrap_or_default().to_owned()),
+            _ => None,
+        }
     }
 
     fn options(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -120,7 +134,7 @@ mod tests {
 
     #[test]
     fn passwords_unknown_options_and_missing_hosts_are_refused() {
-        for rest in ["", "host", "///x", "//u:secret@h/x", "//h/x?secret=1"] {
+        for rest in ["", "host", "///x", "//u:secret@h/x", "//h/x?secret=1", "//-oProxyCommand=x/y"] {
             let refused = Place::parse("sftp:...", "sftp", rest).unwrap_err();
             assert_eq!(refused.kind(), Kind::Invalid, "{rest}");
             assert!(!refused.chain().contains("u:secret"));

@@ -17,6 +17,9 @@ pub const FULL: usize = 16 << 20;
 /// And when it has so many blocks: bounds the index to 576 KiB.
 pub const MOST: u32 = 16 << 10;
 
+/// No object of a pack is larger, in bytes.
+pub const LARGEST: u64 = (FULL + MAX_BLOCK + MOST as usize * ENTRY + MAGIC.len()) as u64;
+
 const MAGIC: &[u8; 8] = b"lvgpack1";
 const ENTRY: usize = Bid::LEN + 4;
 

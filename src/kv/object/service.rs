@@ -4,13 +4,18 @@
 //! "not found" for a missing bucket as a missing object.
 
 use std::ops::Range;
+use std::pin::Pin;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
 use opendal::{ErrorKind, Operator};
 
 use super::super::Expect;
 use crate::base::port::{Entropy, System};
 use crate::base::{Error, Kind, Result};
+
+/// Most objects in one folder: packs of 16 MiB for 16 TiB.
+const MOST_OBJECTS: usize = 1 << 20;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -87,12 +92,32 @@ impl Service {
         move |error| failed(what, &self.name, &error)
     }
 
-    /// A whole object.
-    pub async fn read(&self, what: &'static str, path: &str) -> Result<Option<Bytes>> {
-        match self.operator.read(path).await {
-            Ok(bytes) => Ok(Some(bytes.to_bytes())),
-            Err(e) if is_absent(&e) => Ok(None),
-            Err(e) => Err(self.error(what)(e)),
+    /// A whole object. [`Kind::TooBig`] if it has more than `most` bytes: no more than those are taken.
+    pub async fn read(&self, what: &'static str, path: &str, most: u64) -> Result<Option<Bytes>> {
+        let stream = match self.operator.reader(path).await {
+            Ok(reader) => reader.into_bytes_stream(..).await,
+            Err(e) => Err(e),
+        };
+        let mut stream = match stream {
+            Err(e) if is_absent(&e) => return Ok(None),
+            other => other.map_err(self.error(what))?,
+        };
+        let mut object = BytesMut::new();
+        loop {
+            let next = std::future::poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await;
+            let Some(piece) = next else { return Ok(Some(object.freeze())) };
+            let piece = match piece.map_err(std::io::Error::downcast::<opendal::Error>) {
+                Ok(piece) => piece,
+                Err(Ok(e)) if is_absent(&e) => return Ok(None),
+                Err(Ok(e)) => return Err(self.error(what)(e)),
+                Err(Err(e)) => return Err(Error::io(what, &self.name, e)),
+            };
+            object.extend_from_slice(&piece);
+            if object.len() as u64 > most {
+                return Err(
+                    Error::new(Kind::TooBig, what, &self.name).with_source("the object is larger than any of ours")
+                );
+            }
         }
     }
 
@@ -118,13 +143,28 @@ impl Service {
         let mut salt = [0; 8];
         System.fill(&mut salt);
         let draft = format!("drafts/{:016x}", u64::from_le_bytes(salt));
-        self.operator.write(&draft, value).await.map_err(self.error(what))?;
-        if self.operator.rename(&draft, path).await.is_err() {
-            // Some servers do not rename over what is there.
-            self.operator.delete(path).await.map_err(self.error(what))?;
-            self.operator.rename(&draft, path).await.map_err(self.error(what))?;
+        let len = value.len() as u64;
+        let done = match self.operator.write(&draft, value).await {
+            Err(e) => Err(self.error(what)(e)),
+            Ok(_) => self.place(what, &draft, path, len).await,
+        };
+        if done.is_err() {
+            // It is of no use; the first error is what matters.
+            let _ = self.operator.delete(&draft).await;
         }
-        Ok(())
+        done
+    }
+
+    /// Give a draft of `len` bytes its name. Some servers do not rename over what is there: a head is then removed
+    /// first, which another device sees as a moment without it; a pack of that name is the same pack.
+    async fn place(&self, what: &'static str, draft: &str, path: &str, len: u64) -> Result<()> {
+        let Err(refused) = self.operator.rename(draft, path).await else { return Ok(()) };
+        let there = self.operator.stat(path).await.map_err(|_| self.error(what)(refused))?;
+        if path.starts_with("packs/") && there.content_length() == len {
+            return self.delete(what, draft).await;
+        }
+        self.operator.delete(path).await.map_err(self.error(what))?;
+        self.operator.rename(draft, path).await.map_err(self.error(what))
     }
 
     /// Remove an object; an absent one is no error.
@@ -137,14 +177,24 @@ impl Service {
 
     /// Names and sizes of the objects right below `folder`, which ends in a slash.
     pub async fn list(&self, what: &'static str, folder: &str) -> Result<Vec<(String, u64)>> {
-        match self.operator.list(folder).await {
-            Ok(found) => {
-                let files = found.into_iter().filter(|entry| entry.metadata().is_file());
-                Ok(files.map(|entry| (entry.name().to_owned(), entry.metadata().content_length())).collect())
+        let mut lister = match self.operator.lister(folder).await {
+            Err(e) if is_absent(&e) => return Ok(Vec::new()),
+            other => other.map_err(self.error(what))?,
+        };
+        let mut found = Vec::new();
+        while let Some(next) = std::future::poll_fn(|context| Pin::new(&mut lister).poll_next(context)).await {
+            let entry = match next {
+                Err(e) if is_absent(&e) && found.is_empty() => return Ok(Vec::new()),
+                other => other.map_err(self.error(what))?,
+            };
+            if entry.metadata().is_file() {
+                found.push((entry.name().to_owned(), entry.metadata().content_length()));
             }
-            Err(e) if is_absent(&e) => Ok(Vec::new()),
-            Err(e) => Err(self.error(what)(e)),
+            if found.len() > MOST_OBJECTS {
+                return Err(Error::new(Kind::TooBig, what, &self.name).with_source("the folder has too many objects"));
+            }
         }
+        Ok(found)
     }
 
     /// Whether the service itself compares before it writes.

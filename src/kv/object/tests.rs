@@ -127,6 +127,89 @@ fn a_rotten_block_is_replaced_by_the_next_put() {
     });
 }
 
+/// Leave packs as another device would.
+async fn left(operator: &Operator, packs: &[&[(Bid, Bytes)]]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for blocks in packs {
+        let (name, object, _) = pack::build(blocks.to_vec());
+        operator.write(&pack_path(&name), object).await.unwrap();
+        paths.push(pack_path(&name));
+    }
+    paths
+}
+
+#[test]
+fn gathering_after_a_gathering_that_was_killed_loses_nothing() {
+    wait(async {
+        let operator = operator();
+        let given = blocks(0..32, 1000);
+        let singles: Vec<_> = given.iter().map(std::slice::from_ref).collect();
+        left(&operator, &singles).await;
+        left(&operator, &[&given]).await;
+        let kv = opened(&operator);
+        for _ in 0..3 {
+            kv.put_many(given.clone()).await.unwrap();
+        }
+        for (id, value) in &given {
+            assert_eq!(opened(&operator).get(id).await.unwrap().as_ref(), Some(value));
+            assert_eq!(kv.get(id).await.unwrap().as_ref(), Some(value));
+        }
+    });
+}
+
+#[test]
+fn gathering_beside_another_device_that_gathers_loses_nothing() {
+    wait(async {
+        let operator = operator();
+        let (given, more) = (blocks(0..32, 1000), blocks(100..140, 1000));
+        let singles: Vec<_> = given.iter().map(std::slice::from_ref).collect();
+        let old = left(&operator, &singles).await;
+        left(&operator, &[&given]).await;
+        let kv = opened(&operator);
+        assert_eq!(kv.stat().await.unwrap().blocks, 32);
+        for path in old {
+            operator.delete(&path).await.unwrap(); // the other device ends its gathering
+        }
+        for (id, value) in &more {
+            kv.put(id, value.clone()).await.unwrap();
+        }
+        for (id, value) in given.iter().chain(&more) {
+            assert_eq!(opened(&operator).get(id).await.unwrap().as_ref(), Some(value));
+        }
+    });
+}
+
+#[test]
+fn a_garbled_answer_while_a_pack_is_rewritten_costs_no_block() {
+    wait(async {
+        let operator = operator();
+        let given = blocks(0..5, 1000);
+        let paths = left(&operator, &[&given]).await;
+        let kv = opened(&operator);
+        assert_eq!(kv.stat().await.unwrap().blocks, 5);
+        let whole = operator.read(&paths[0]).await.unwrap();
+        let mut garbled = whole.to_vec();
+        let at = garbled.len() - 20;
+        garbled[at] ^= 1;
+        operator.write(&paths[0], garbled).await.unwrap();
+        assert_eq!(kv.delete(&[given[0].0]).await.unwrap_err().kind(), Kind::Corrupt);
+        operator.write(&paths[0], whole).await.unwrap();
+        kv.delete(&[given[0].0]).await.unwrap();
+        for (id, value) in &given[1..] {
+            assert_eq!(opened(&operator).get(id).await.unwrap().as_ref(), Some(value));
+        }
+    });
+}
+
+#[test]
+fn an_object_larger_than_any_of_ours_is_not_taken() {
+    wait(async {
+        let operator = operator();
+        operator.write("heads/h.big", vec![0_u8; 5 << 20]).await.unwrap();
+        assert_eq!(opened(&operator).get_head("h.big").await.unwrap_err().kind(), Kind::TooBig);
+    });
+}
+
 #[test]
 fn two_writers_at_random_lose_nothing_and_bring_nothing_back_that_stays_deleted() {
     let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7_u64);

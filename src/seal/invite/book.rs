@@ -45,6 +45,11 @@ impl Book {
         self.pending.push(Pending { verifier, role, expires, attempts: ATTEMPTS, used: None });
     }
 
+    /// Whether an invite of that id was given out and not forgotten.
+    pub fn has(&self, invite: &[u8; 8]) -> bool {
+        self.pending.iter().any(|p| p.verifier.id() == *invite)
+    }
+
     /// Whether anybody could come with one now.
     pub fn is_open(&self, now: u64) -> bool {
         self.pending.iter().any(|p| p.expires > now && p.attempts > 0)
