@@ -73,3 +73,46 @@ fn a_lying_store_is_found_out_the_other_one_answers_and_the_liar_is_repaired() {
     b.stop();
     assert!(b.said().contains("wrong bytes") || b.said().contains("repaired"), "{}", b.said());
 }
+
+#[test]
+fn a_store_in_itself_in_the_home_or_nowhere_is_refused() {
+    let Some(lan) = Lan::new(1) else { return };
+    let shared = Scratch::new("silly-store");
+    let mut a = Device::new(&lan, 0, "alpha");
+    a.mount("default");
+    let add = |url: String| a.run(&["store", "add", "box", &url]);
+    add(format!("file:{}", a.at("inside").display())).failed(2, &["mounted volume"]);
+    add(format!("arena:{}", a.home().join("x").display())).failed(2, &["home"]);
+    add("file:relative/x".to_owned()).failed(2, &["relative"]);
+    add(folder(&shared, "a/b/c")).failed(3, &["no folder"]);
+    assert!(!shared.path().join("a").exists());
+    add("memory:".to_owned()).failed(2, &["memory"]);
+    add(folder(&shared, "x")).done();
+    a.run(&["store", "add", "again", &format!("{}/", folder(&shared, "x"))]).failed(1, &["already"]);
+    a.stop();
+}
+
+#[test]
+fn an_emptied_store_is_said_to_be_and_the_last_copy_is_not_let_go() {
+    let Some(lan) = Lan::new(1) else { return };
+    let shared = Scratch::new("emptied-store");
+    let mut a = Device::new(&lan, 0, "alpha");
+    a.mount("default");
+    let data = random(5, 2_000_000);
+    fs::write(a.at("data"), &data).unwrap();
+    a.run(&["store", "add", "one", &folder(&shared, "one")]).done();
+    a.run(&["store", "add", "two", &folder(&shared, "two")]).done();
+    a.run(&["store", "sync"]).done();
+    fs::remove_dir_all(shared.path().join("two")).unwrap();
+    assert_ne!(a.run(&["store", "check", "two"]).code, 0);
+    a.run(&["store", "remove", "two"]).failed(1, &["--force"]);
+    a.run(&["store", "remove", "two", "--force"]).done();
+    a.run(&["evict", &a.at("data").to_string_lossy()]).done();
+    a.run(&["store", "remove", "one"]).failed(1, &["no other store"]);
+    assert_eq!(a.run(&["push", &a.at("nothing").to_string_lossy(), "one"]).code, 3);
+    a.stop();
+    a.mount("default");
+    a.run(&["push", &a.at("data").to_string_lossy(), "one"]).done();
+    assert!(fs::read(a.at("data")).unwrap() == data);
+    a.stop();
+}

@@ -39,13 +39,16 @@ enum Command {
     Remove {
         /// Its name
         name: String,
+        /// Also when it has blocks that are nowhere else
+        #[arg(long)]
+        force: bool,
     },
     /// Ask whether a store works now
     Test {
         /// Its name
         name: String,
     },
-    /// Wait until every store of the volume has everything, or copy what one store has and another lacks
+    /// Wait until every store of the volume has everything that is on this device, or copy what one store has and another lacks
     Sync {
         /// Copy from this store
         #[arg(requires = "to")]
@@ -73,8 +76,9 @@ impl Store {
                 one(session, &Request::StoreAdd { volume, name: name.clone(), url: url.clone() })
             }
             Command::Test { name } => one(session, &Request::StoreTest { volume, name: name.clone() }),
-            Command::Remove { name } => {
-                session.ask_daemon(&Request::StoreRemove { volume, name: name.clone() }, &mut |_| Ok(()))?;
+            Command::Remove { name, force } => {
+                session
+                    .ask_daemon(&Request::StoreRemove { volume, name: name.clone(), force: *force }, &mut |_| Ok(()))?;
                 if session.json() {
                     output::json(&serde_json::json!({ "removed": name }))
                 } else {

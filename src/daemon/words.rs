@@ -2,7 +2,7 @@
 //!
 //! Pure. Must never print.
 
-use crate::wire::control::{PeerStatus, Status, VolumeStatus};
+use crate::wire::control::{PeerStatus, Status, StoreStatus, VolumeStatus};
 
 /// Bytes for people: `1.5 GiB`.
 #[allow(clippy::cast_precision_loss)] // three digits are shown
@@ -54,10 +54,20 @@ pub fn describe(status: &Status, rates: Rates<'_>) -> String {
     for peer in &status.peers {
         out.push_str(&describe_peer(peer, rates(&peer.id)));
     }
+    for store in &status.stores {
+        out.push_str(&describe_store(store));
+    }
     if status.volumes.is_empty() {
         out.push_str("volumes  none\n");
     }
     out
+}
+
+/// One line about a store.
+fn describe_store(store: &StoreStatus) -> String {
+    let (stored, queued) = (size(store.stored_bytes), size(store.queue_bytes));
+    let state = printable(&store.state);
+    format!("store    {} of {}: {stored} stored, {queued} queued; {state}\n", printable(&store.name), store.volume)
 }
 
 fn describe_peer(peer: &PeerStatus, rates: Option<(u64, u64)>) -> String {

@@ -36,7 +36,7 @@ impl<'a> Location<'a> {
         }
     }
 
-    /// The location as a link may carry it to another device, if it may; see [`Place::for_others`].
+    /// The location as a link may carry it to another device, if it may: not with this one's secrets or options.
     pub fn for_others(&self, whole: &str) -> Option<String> {
         match self {
             Self::File(_) | Self::Sqlite(_) => Some(whole.to_owned()),

@@ -62,7 +62,7 @@ pub enum Request {
     PeerAdd { address: String },
     PeerRemove { address: String },
     StoreAdd { volume: String, name: String, url: String },
-    StoreRemove { volume: String, name: String },
+    StoreRemove { volume: String, name: String, force: bool },
     StoreTest { volume: String, name: String },
     StoreSync { volume: String },
     StoreCopy { volume: String, from: String, to: String },

@@ -7,9 +7,10 @@ use super::super::exchange::Replica;
 use super::super::service::Service;
 use super::super::stores::Attached;
 use super::Sink;
+use super::pin::id_of;
 use crate::base::{Error, Kind, Result};
+use crate::kv::Location;
 use crate::kv::moving::{self, Moved};
-use crate::volume::api::ROOT_INO;
 use crate::wire::Advice;
 use crate::wire::control::{PathArg, Progress, StoreMoved, StoreStatus};
 
@@ -20,14 +21,43 @@ const PATIENCE: u32 = 600;
 /// Attach a store.
 pub fn add(service: &Arc<Service>, volume: &str, name: &str, url: &str) -> Result<StoreStatus> {
     let replica = replica(service, volume)?;
+    if let Some(path) = Location::parse(url).ok().and_then(|location| location.path())
+        && service.mounts.containing(path).is_some()
+    {
+        let advice =
+            Advice::new("it lies in a mounted volume", "Choose a folder outside: a store in itself grows without end.");
+        return Err(Error::new(Kind::Invalid, "add the store", name).with_source(advice));
+    }
     service.exchange.stores().add(&replica, &service.exchange, name, url)?;
     Ok(service.exchange.stores().find(replica.known.id, name)?.status(&replica.known.name))
 }
 
 /// Detach one.
-pub fn remove(service: &Arc<Service>, volume: &str, name: &str) -> Result<bool> {
+pub fn remove(service: &Arc<Service>, volume: &str, name: &str, force: bool) -> Result<bool> {
     let replica = replica(service, volume)?;
+    if !force {
+        spare(service, &replica, name)?;
+    }
     service.exchange.stores().remove(replica.known.id, name).map(|()| true)
+}
+
+/// [`Kind::NotPermitted`] if a store has blocks that are neither here nor in another store, or cannot be looked into.
+fn spare(service: &Arc<Service>, replica: &Replica, name: &str) -> Result<()> {
+    let stores = service.exchange.stores();
+    let Ok(attached) = stores.find(replica.known.id, name) else { return Ok(()) };
+    let refuse = |why: String, next: &str| {
+        Err(Error::new(Kind::NotPermitted, "detach the store", name).with_source(Advice::new(why, next)))
+    };
+    match stores.run(stores.only_in(replica, &attached)) {
+        Ok(0) => Ok(()),
+        Ok(only) => refuse(
+            format!("{only} blocks are in no other store, nor here"),
+            "Copy them with `lovage store sync THIS OTHER`, or bring them here with `lovage get`; --force detaches it all the same.",
+        ),
+        Err(e) => {
+            refuse(format!("what only it has cannot be told: {}", e.chain()), "Use --force to detach it all the same.")
+        }
+    }
 }
 
 /// Look at it now. [`Kind::Unreachable`] with what it says if it does not do.
@@ -71,6 +101,7 @@ pub fn check(
     let replica = replica(service, volume)?;
     let stores = service.exchange.stores();
     let attached = stores.find(replica.known.id, name)?;
+    stores.run(attached.is_ours(replica.known.id))?;
     let moved = stores.run(moving::scrub(attached.store.kv(), &mut telling("reading", sink)))?;
     let mut repaired = 0;
     for bid in moved.bad.iter().filter(|_| repair) {
@@ -94,8 +125,9 @@ fn telling<'s>(stage: &'static str, sink: &'s mut dyn Sink) -> impl FnMut(&Moved
 /// Everything a path's volume has here goes to the store now, what is below the path brought here first.
 pub fn push(service: &Arc<Service>, at: &PathArg, store: &str, sink: &mut dyn Sink) -> Result<StoreStatus> {
     let place = service.place(at)?;
-    let ino = place.node().map_or(ROOT_INO, |node| node.ino);
+    let id = id_of(&place)?;
     let replica = replica(service, &place.known.name)?;
+    let ino = replica.volume.number_of(id)?;
     let attached = service.exchange.stores().find(replica.known.id, store)?;
     let blocks = replica.volume.blocks();
     replica.volume.content_blocks(ino, usize::MAX, &mut |t, level, r, here| {
@@ -122,8 +154,18 @@ fn settle(attached: &Attached, report: &mut dyn FnMut(Progress) -> Result<()>) -
     let (mut last, mut still) = (0, 0);
     while !attached.is_settled_after(begun) {
         let status = attached.status("");
-        if status.state != "ok" || still > PATIENCE {
-            let advice = Advice::new(status.state, "It is tried again by itself; see `lovage status`.");
+        if !matches!(&status.state[..], "ok" | "starting") || still > PATIENCE {
+            let next = match &status.state {
+                state if state.contains("its mark is gone") => {
+                    "Plug it in. If it was emptied for good, `lovage store remove` and `add` it again."
+                }
+                state if state.contains("Denied") || state.contains("denied") => {
+                    "Check the credentials in the daemon's environment or the service's files."
+                }
+                state if state.contains("No space left") => "Make room there, or detach it with `lovage store remove`.",
+                _ => "It is tried again by itself; see `lovage status`.",
+            };
+            let advice = Advice::new(status.state, next);
             return Err(Error::new(Kind::Unreachable, "bring the store up to date", &attached.name).with_source(advice));
         }
         still = if last == status.stored_bytes { still + 1 } else { 0 };

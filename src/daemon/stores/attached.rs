@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -12,11 +13,14 @@ use tokio::sync::Notify;
 use super::super::exchange::{Exchange, Replica};
 use super::{feed, marker};
 use crate::base::sync::Mutex;
-use crate::base::{Bid, Context, Result, VolumeId};
+use crate::base::{Bid, Context, Error, Kind, Result, VolumeId};
 use crate::kv::Lazy;
 use crate::kv::multi::Store;
 use crate::volume::Observer;
 use crate::wire::control::StoreStatus;
+
+/// For questions that somebody waits for.
+const SOON: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct Attached {
@@ -39,6 +43,8 @@ pub struct Attached {
     /// Rounds begun, and the last after which all that was there at its beginning is stored.
     pub(super) rounds: AtomicU64,
     pub(super) complete: AtomicU64,
+    /// Why it is not up to date; empty when it is.
+    pub(super) trouble: Mutex<String>,
     thread: Mutex<Option<JoinHandle<()>>>,
     watch: Mutex<Option<Arc<dyn Observer>>>,
 }
@@ -81,6 +87,7 @@ impl Attached {
             changed: AtomicBool::new(true),
             rounds: AtomicU64::new(0),
             complete: AtomicU64::new(0),
+            trouble: Mutex::new("starting".to_owned()),
             thread: Mutex::new(None),
             watch: Mutex::new(None),
         });
@@ -106,8 +113,23 @@ impl Attached {
         &self.url
     }
 
+    /// An error if it is not (any more) the volume's.
+    pub async fn is_ours(&self, volume: VolumeId) -> Result<()> {
+        marker::check(&**self.store.kv(), volume).await
+    }
+
     /// Which of `ids` it has, asked now; an error if it is not (any more) the volume's.
+    /// A store that does not answer soon does not count.
     pub async fn has(&self, volume: VolumeId, ids: &[Bid]) -> Result<Vec<bool>> {
+        if !self.store.is_ok() || !self.trouble.lock().is_empty() {
+            return Ok(Vec::new());
+        }
+        let late = || Error::new(Kind::Timeout, "ask the store", &self.name);
+        let asked = tokio::time::timeout(SOON, self.ask_for(volume, ids)).await;
+        asked.unwrap_or_else(|_| Err(late())).inspect_err(|error| self.store.failed(error))
+    }
+
+    async fn ask_for(&self, volume: VolumeId, ids: &[Bid]) -> Result<Vec<bool>> {
         let kv = self.store.kv();
         marker::check(&**kv, volume).await?;
         marker::seen(&**kv, &kv.list_heads().await?)?; // also has packs listed anew
@@ -141,12 +163,17 @@ impl Attached {
         self.complete.load(Ordering::Acquire) > round
     }
 
+    fn state(&self) -> String {
+        let trouble = self.trouble.lock().clone();
+        if trouble.is_empty() { self.store.state() } else { trouble }
+    }
+
     /// What there is to tell.
     pub fn status(&self, volume: &str) -> StoreStatus {
         StoreStatus {
             name: self.name.clone(),
             url: self.url.clone(),
-            state: self.store.state(),
+            state: self.state(),
             latency_ms: self.store.latency().map_or(0.0, |latency| latency.as_secs_f64() * 1000.0),
             queue_bytes: self.queued.load(Ordering::Relaxed),
             stored_bytes: self.stored.load(Ordering::Relaxed),

@@ -57,11 +57,13 @@ pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<E
         let failed = match known.round(attached, &replica, exchange).await {
             Ok(()) => {
                 pause = FIRST;
+                attached.trouble.lock().clear();
                 false
             }
             Err(error) => {
                 tracing::warn!(store = attached.name, error = %error.chain(), "the store is not up to date");
                 attached.store.failed(&error);
+                *attached.trouble.lock() = error.chain();
                 attached.lazy.forget();
                 known.checked = false;
                 pause = (pause * 2).min(LONGEST);

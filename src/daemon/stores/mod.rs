@@ -25,7 +25,7 @@ use super::volumes::{Known, is_name};
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Bid, Context, Error, Kind, Result, VolumeId};
 use crate::kv::steady::Bounds;
-use crate::kv::{self, Kv, Lazy, MultiKv, Steady, is_genuine};
+use crate::kv::{self, Kv, Lazy, Location, MultiKv, Steady, is_genuine};
 use crate::net::Peer;
 use crate::seal::Ref;
 use crate::wire::Advice;
@@ -182,6 +182,21 @@ impl Stores {
         if self.offline {
             return refuse(Kind::Unreachable, "the daemon was started with --offline", "Start it without --offline.");
         }
+        if let Some(path) = Location::parse(url).map_err(|e| unusable(name, &e))?.path() {
+            let parent = path.parent().unwrap_or(path);
+            if !path.is_absolute() {
+                return refuse(Kind::Invalid, "its path is relative", "Write the whole path, from / on.");
+            }
+            if path.starts_with(self.home.root()) {
+                return refuse(Kind::Invalid, "it lies in lovage's own home", "Choose a folder elsewhere.");
+            }
+            if !parent.is_dir() {
+                let why = format!("there is no folder {}", parent.display());
+                return refuse(Kind::NotFound, &why, "Make it first, plug the disk in, or correct the location.");
+            }
+        } else if url.starts_with("memory:") {
+            return refuse(Kind::Invalid, "memory keeps nothing", "Choose another kind of store.");
+        }
         if url.contains(['\n', '\t']) {
             return refuse(Kind::Invalid, "a location is one line", "Look at the location again.");
         }
@@ -315,6 +330,26 @@ impl Stores {
     /// Run work on stores to its end.
     pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime()?.block_on(work)
+    }
+
+    /// How many blocks a store has that neither the log nor another store is known to have.
+    pub async fn only_in(&self, replica: &Replica, attached: &Attached) -> Result<u64> {
+        let others = self.attached(replica.known.id);
+        let (kv, log) = (attached.store.kv(), replica.volume.blocks().log());
+        attached.is_ours(replica.known.id).await?;
+        let (mut only, mut after) = (0, None);
+        loop {
+            let page = kv.list(after, 10_000).await?;
+            after = page.last().copied();
+            let elsewhere = |id: &Bid| {
+                let mut others = others.iter().filter(|other| other.name != attached.name);
+                log.contains(id) || others.any(|other| other.store.holds(id) == Some(true))
+            };
+            only += page.iter().filter(|id| !elsewhere(id)).count() as u64;
+            if page.len() < 10_000 {
+                return Ok(only);
+            }
+        }
     }
 
     /// Put the right bytes of a block into a store that has wrong ones. [`Kind::NotFound`] if nobody has them.

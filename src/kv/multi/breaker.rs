@@ -21,6 +21,8 @@ pub enum Allows {
     Probe,
     /// Nothing.
     Nothing,
+    /// Reads that nobody else can answer: it answers, and it lied.
+    LastResort,
 }
 
 /// See the module.
@@ -48,6 +50,7 @@ impl Breaker {
                 open.probing = true;
                 Allows::Probe
             }
+            Some(open) if open.condemned && !open.probing => Allows::LastResort,
             Some(_) => Allows::Nothing,
         }
     }
@@ -131,7 +134,7 @@ mod tests {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         breaker.condemn(now);
         breaker.success(now + FIRST);
-        assert_eq!(breaker.ask(now + FIRST), Allows::Nothing);
+        assert_eq!(breaker.ask(now + FIRST), Allows::LastResort);
         assert_eq!(breaker.ask(now + LONGEST), Allows::Probe);
         breaker.success(now + LONGEST);
         assert!(breaker.is_closed());

@@ -114,7 +114,7 @@ impl MultiKv {
     /// known of a store may be old.
     fn candidates(&self, id: &Bid, len: usize) -> (Vec<Arc<Store>>, Vec<String>) {
         let now = Instant::now();
-        let (mut open, mut closed) = (Vec::new(), Vec::new());
+        let (mut open, mut last, mut closed) = (Vec::new(), Vec::new(), Vec::new());
         for store in self.stores.read().iter() {
             match store.ask(now) {
                 Allows::All => {
@@ -129,11 +129,12 @@ impl MultiKv {
                     store.probe(*id);
                     closed.push(store.kv().name().to_owned());
                 }
+                Allows::LastResort => last.push(Arc::clone(store)),
                 Allows::Nothing => closed.push(store.kv().name().to_owned()),
             }
         }
         open.sort_by_key(|(rank, _)| *rank);
-        (open.into_iter().map(|(_, store)| store).collect(), closed)
+        (open.into_iter().map(|(_, store)| store).chain(last).collect(), closed)
     }
 }
 

@@ -155,9 +155,13 @@ fn wrong_bytes_alone_are_damage_and_a_dead_store_is_no_absence() {
         assert_eq!(multi.get(&blocks[0].0, 100).await.unwrap(), None, "no store, no block");
         multi.add(Faulty::new(&memory, |_| Mood::Lies));
         assert_eq!(multi.get(&blocks[0].0, 100).await.unwrap_err().kind(), Kind::Corrupt);
-        assert_eq!(multi.get(&blocks[0].0, 100).await.unwrap_err().kind(), Kind::Unreachable, "condemned");
+        assert_eq!(
+            multi.get(&blocks[0].0, 100).await.unwrap_err().kind(),
+            Kind::Corrupt,
+            "condemned, and the only one"
+        );
         multi.add(memory);
-        assert_eq!(multi.get(&Bid([9; 32]), 100).await.unwrap_err().kind(), Kind::Unreachable);
+        assert_eq!(multi.get(&Bid([9; 32]), 100).await.unwrap_err().kind(), Kind::Corrupt, "no honest absence");
         assert_eq!(multi.get(&blocks[0].0, 100).await.unwrap().as_ref(), Some(&blocks[0].1));
     });
 }
@@ -277,5 +281,16 @@ fn many_at_once_come_verified_from_the_store_that_has_most() {
         assert_eq!(found.iter().filter(|value| value.is_none()).count(), 1, "the lie is left out");
         assert!(found.iter().zip(&blocks).all(|(got, (_, value))| got.as_ref().is_none_or(|got| got == value)));
         assert_eq!(whole.corrupt(), 1);
+    });
+}
+
+#[test]
+fn the_only_store_is_asked_although_it_lied_once() {
+    in_virtual_time(async {
+        let (memory, blocks) = filled(2).await;
+        let multi = MultiKv::new();
+        multi.add(Faulty::new(&memory, |n| if n == 0 { Mood::Lies } else { Mood::Fine(1) }));
+        assert_eq!(multi.get(&blocks[0].0, 100).await.unwrap_err().kind(), Kind::Corrupt);
+        assert!(multi.get(&blocks[1].0, 100).await.unwrap().is_some());
     });
 }

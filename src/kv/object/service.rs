@@ -59,6 +59,12 @@ fn whole(error: &opendal::Error) -> String {
 /// Without the page a web server adds, and no longer than a person reads.
 fn brief(said: &str) -> String {
     const LONGEST: usize = 600;
+    let said = match (said.find(", context: {"), said.find(" } => ")) {
+        (Some(context), Some(end)) if context < end => {
+            format!("{}: {}", &said[..context], &said[end + " } => ".len()..])
+        }
+        _ => said.to_owned(),
+    };
     let page = ["<?xml", "<!DOCTYPE", "<html"].iter().filter_map(|start| said.find(start)).min();
     said.chars().take(page.unwrap_or(said.len()).min(LONGEST)).collect()
 }
@@ -257,5 +263,7 @@ mod tests {
     fn a_web_page_is_left_out_of_a_message() {
         assert_eq!(brief("status: 401 => <?xml version=..><html>"), "status: 401 => ");
         assert_eq!(brief(&"x".repeat(5000)).len(), 600);
+        let dump = "Denied at read, context: { uri: http://x, response: Parts { status: 403 } } => S3Error { code: X }";
+        assert_eq!(brief(dump), "Denied at read: S3Error { code: X }");
     }
 }
