@@ -54,7 +54,7 @@ pub const FENCES: &[Fence] = &[
     fence("libc", &["base/", "seal/", "kv/", "cas/", "volume/", "fuse/", "net/", "daemon/", "cli/"]),
     fence("libp2p", &["net/"]),
     fence("memmap2", &["kv/"]),
-    fence("futures-core", &["kv/"]),
+    fence("futures_core", &["kv/"]),
     fence("opendal", &["kv/"]),
     fence("parking_lot", &["base/sync.rs"]),
     fence("postcard", &["wire/", "causal/", "volume/", "cas/", "tree/", "seal/"]),
