@@ -15,7 +15,8 @@ fn build() -> PathBuf {
     let profile = test.parent().and_then(Path::parent).expect("tests live in target/PROFILE/deps");
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--package", "lovage", "--bin", "lovage"]);
+        // Both packages, so that dependencies get the features that the tests' build has: they are compiled once.
+        command.args(["build", "--quiet", "--package", "lovage", "--package", "fstests", "--bin", "lovage"]);
         if profile.ends_with("release") {
             command.arg("--release");
         }
