@@ -99,7 +99,7 @@ impl Kv for SqliteKv {
     fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
         let id = *id;
         self.run("read block", move |db| {
-            let mut found = db.prepare("SELECT value FROM block WHERE id = ?1")?;
+            let mut found = db.prepare("SELECT value FROM block WHERE id = ?1 AND length(value) <= 4194304")?;
             found.query_row(params![&id.0[..]], |row| row.get::<_, Vec<u8>>(0).map(Bytes::from)).optional()
         })
     }

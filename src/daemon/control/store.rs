@@ -44,11 +44,14 @@ pub fn remove(service: &Arc<Service>, volume: &str, name: &str, force: bool) -> 
 /// [`Kind::NotPermitted`] if a store has blocks that are neither here nor in another store, or cannot be looked into.
 fn spare(service: &Arc<Service>, replica: &Replica, name: &str) -> Result<()> {
     let stores = service.exchange.stores();
-    let Ok(attached) = stores.find(replica.known.id, name) else { return Ok(()) };
     let refuse = |why: String, next: &str| {
         Err(Error::new(Kind::NotPermitted, "detach the store", name).with_source(Advice::new(why, next)))
     };
-    match stores.run(stores.only_in(replica, &attached)) {
+    if !stores.list(replica.known.id)?.iter().any(|(known, _)| known == name) {
+        return Ok(()); // told by who detaches it
+    }
+    let only = stores.find(replica.known.id, name).and_then(|attached| stores.run(stores.only_in(replica, &attached)));
+    match only {
         Ok(0) => Ok(()),
         Ok(only) => refuse(
             format!("{only} blocks are in no other store, nor here"),

@@ -332,7 +332,7 @@ impl Stores {
         self.runtime()?.block_on(work)
     }
 
-    /// How many blocks a store has that neither the log nor another store is known to have.
+    /// How many blocks a store has that neither the log nor another store has, asked now.
     pub async fn only_in(&self, replica: &Replica, attached: &Attached) -> Result<u64> {
         let others = self.attached(replica.known.id);
         let (kv, log) = (attached.store.kv(), replica.volume.blocks().log());
@@ -341,12 +341,15 @@ impl Stores {
         loop {
             let page = kv.list(after, 10_000).await?;
             after = page.last().copied();
-            let elsewhere = |id: &Bid| {
-                let mut others = others.iter().filter(|other| other.name != attached.name);
-                log.contains(id) || others.any(|other| other.store.holds(id) == Some(true))
-            };
-            only += page.iter().filter(|id| !elsewhere(id)).count() as u64;
-            if page.len() < 10_000 {
+            let last = page.len() < 10_000;
+            let mut left: Vec<Bid> = page.into_iter().filter(|id| !log.contains(id)).collect();
+            for other in others.iter().filter(|other| other.name != attached.name) {
+                let has = other.has(replica.known.id, &left).await.unwrap_or_default();
+                let mut has = has.into_iter();
+                left.retain(|_| !has.next().unwrap_or(false));
+            }
+            only += left.len() as u64;
+            if last {
                 return Ok(only);
             }
         }

@@ -55,6 +55,13 @@ pub struct ObjectKv {
     heads: tokio::sync::Mutex<()>,
 }
 
+/// Blocks whose copies here differ from what is to be stored, and the packs those are in.
+#[derive(Default)]
+struct Doubtful {
+    ids: BTreeSet<Bid>,
+    packs: BTreeSet<PackName>,
+}
+
 fn pack_path(name: &PackName) -> String {
     format!("packs/{name}")
 }
@@ -208,26 +215,28 @@ impl ObjectKv {
         Ok(names)
     }
 
-    /// Of `blocks`, those that are not here; a copy that differs is dropped first.
-    async fn lacking(&self, blocks: Vec<(Bid, Bytes)>) -> Result<Vec<(Bid, Bytes)>> {
+    /// Of `blocks`, those that are not here or differ here; and the packs with a copy that differs.
+    async fn lacking(&self, blocks: Vec<(Bid, Bytes)>) -> Result<(Vec<(Bid, Bytes)>, Doubtful)> {
         self.fresh().await?;
-        let (mut lacking, mut rotten) = (Vec::new(), BTreeSet::new());
+        let (mut lacking, mut doubtful) = (Vec::new(), Doubtful::default());
         for (id, value) in blocks {
-            if self.index.read().find(&id).is_some() {
-                if self.read(&id).await.is_ok_and(|found| found.as_ref() == Some(&value)) {
-                    continue;
+            let known = self.index.read().find(&id);
+            if let Some((pack, _)) = known {
+                match self.read(&id).await {
+                    Ok(Some(found)) if found == value => continue,
+                    Err(e) if e.kind() != Kind::Corrupt => return Err(e),
+                    _ => {
+                        doubtful.packs.insert(pack);
+                        doubtful.ids.insert(id);
+                    }
                 }
-                rotten.insert(id);
             }
             lacking.push((id, value));
         }
-        if !rotten.is_empty() {
-            self.without(&rotten).await?;
-        }
-        Ok(lacking)
+        Ok((lacking, doubtful))
     }
 
-    /// Replace the packs that have any of `ids` by packs of what is left of them.
+    /// Replace every pack that has any of `ids` by one of what is left of it.
     async fn without(&self, ids: &BTreeSet<Bid>) -> Result<()> {
         let _turn = self.turn.lock().await;
         loop {
@@ -238,19 +247,25 @@ impl ObjectKv {
             if packs.is_empty() {
                 return Ok(());
             }
-            self.want();
-            for name in &packs {
-                let Some(left) = self.rest(name, ids).await? else {
-                    self.index.write().remove(name); // another device has replaced it
-                    continue;
-                };
-                if !self.write(left, "rewrite a pack").await?.contains(name) {
-                    self.drop_pack(name).await?;
-                }
-            }
+            self.rewrite(&packs, ids).await?;
             // Packs that shared blocks with these were forgotten with them: they may have the same ids.
             self.compare().await?;
         }
+    }
+
+    /// Replace `packs` by packs of what they have beside `ids`. With the turn held.
+    async fn rewrite(&self, packs: &BTreeSet<PackName>, ids: &BTreeSet<Bid>) -> Result<()> {
+        self.want();
+        for name in packs {
+            let Some(left) = self.rest(name, ids).await? else {
+                self.index.write().remove(name); // another device has replaced it
+                continue;
+            };
+            if !self.write(left, "rewrite a pack").await?.contains(name) {
+                self.drop_pack(name).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What is in a pack beside `ids`; `None` if it is gone. Damaged blocks are left out, when a second look shows them
@@ -368,8 +383,15 @@ impl Kv for ObjectKv {
 
     fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
         Box::pin(async move {
-            let lacking = self.lacking(blocks).await?;
-            self.write(lacking, "store blocks").await?;
+            let (lacking, doubtful) = self.lacking(blocks).await?;
+            let written = self.write(lacking, "store blocks").await?;
+            // The sound copies are there before the others go.
+            if !doubtful.ids.is_empty() {
+                let old: BTreeSet<PackName> =
+                    doubtful.packs.into_iter().filter(|name| !written.contains(name)).collect();
+                let _turn = self.turn.lock().await;
+                self.rewrite(&old, &doubtful.ids).await?;
+            }
             self.gather().await
         })
     }
