@@ -117,3 +117,26 @@ fn a_newcomer_joins_through_a_store_although_the_two_are_never_online_together()
     until_reads(&a.at("back"), b"from beta");
     a.stop();
 }
+
+#[test]
+fn another_member_that_looks_into_the_store_does_not_answer_for_the_inviter() {
+    let Some(lan) = Lan::new(3) else { return };
+    let shared = Scratch::new("watched-store");
+    let mut devices = [0, 1, 2].map(|n| Device::new(&lan, n, ["alpha", "beta", "gamma"][n]));
+    let [a, b, c] = &mut devices;
+    a.mount("default");
+    c.join(&a.invite("default", &[]));
+    for device in [&*a, &*c] {
+        device.run(&["store", "add", "box", &location(&shared)]).done();
+    }
+    fs::write(a.at("file"), "from alpha").unwrap();
+    let link = a.invite("default", &["--via", "box"]);
+    a.run(&["store", "sync"]).done();
+    a.stop();
+    b.run(&["join", &link]).failed(5, &["the same link again"]);
+    c.run(&["store", "sync"]).done();
+    a.mount("default");
+    b.join(&link);
+    until_reads(&b.at("file"), b"from alpha");
+    devices.iter_mut().for_each(Device::stop);
+}

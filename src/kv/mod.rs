@@ -9,6 +9,8 @@ pub mod arena;
 mod arena_kv;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod faulty;
 mod file;
 mod heads;
 mod lazy;

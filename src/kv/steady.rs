@@ -147,78 +147,20 @@ impl Kv for Steady {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use super::super::MemoryKv;
+    use super::super::faulty::{Faulty, Mood, in_virtual_time};
     use super::*;
 
-    /// Answers `get` with errors of one kind, or not at all, before it works.
-    struct Ailing {
-        inner: MemoryKv,
-        asked: AtomicU32,
-        ails: u32,
-        with: Option<Kind>,
-    }
-
-    impl Kv for Ailing {
-        fn name(&self) -> &'static str {
-            "ailing:"
-        }
-
-        fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
-            let ails = self.asked.fetch_add(1, Ordering::Relaxed) < self.ails;
-            Box::pin(async move {
-                match self.with.filter(|_| ails) {
-                    Some(kind) => Err(Error::new(kind, "read block", "")),
-                    None if ails => std::future::pending().await,
-                    None => self.inner.get(id).await,
-                }
-            })
-        }
-
-        fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
-            self.inner.put(id, value)
-        }
-
-        fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
-            self.inner.has(ids)
-        }
-
-        fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
-            self.inner.delete(ids)
-        }
-
-        fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {
-            self.inner.list(after, limit)
-        }
-
-        fn stat(&self) -> Task<'_, KvStat> {
-            self.inner.stat()
-        }
-
-        fn get_head<'a>(&'a self, name: &'a str) -> Task<'a, Option<Bytes>> {
-            self.inner.get_head(name)
-        }
-
-        fn put_head<'a>(&'a self, name: &'a str, value: Bytes, expect: Expect) -> Task<'a, ()> {
-            self.inner.put_head(name, value, expect)
-        }
-
-        fn list_heads(&self) -> Task<'_, Vec<String>> {
-            self.inner.list_heads()
-        }
-
-        fn delete_head<'a>(&'a self, name: &'a str) -> Task<'a, ()> {
-            self.inner.delete_head(name)
-        }
-    }
-
-    fn asked(ails: u32, with: Option<Kind>) -> (Result<Option<Bytes>>, u32) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let kv = Arc::new(Ailing { inner: MemoryKv::default(), asked: AtomicU32::new(0), ails, with });
+    /// What comes of a question to a store that fails `ails` times before it works, and how often it was asked.
+    fn asked(ails: u64, with: Option<Kind>) -> (Result<Option<Bytes>>, u64) {
+        let mood = move |n| match with {
+            _ if n >= ails => Mood::Fine(0),
+            Some(kind) => Mood::Fails(kind),
+            None => Mood::Silent,
+        };
+        let kv = Faulty::new(&Arc::new(MemoryKv::default()), mood);
         let steady = Steady::new(Arc::clone(&kv) as Arc<dyn Kv>, Bounds::default());
-        let answer = runtime.block_on(steady.get(&Bid([1; 32])));
-        (answer, kv.asked.load(Ordering::Relaxed))
+        (in_virtual_time(steady.get(&Bid([1; 32]))), kv.asked())
     }
 
     #[test]

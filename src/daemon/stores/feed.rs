@@ -24,8 +24,9 @@ use crate::seal::head::author_of;
 
 /// Changes are gathered for so long.
 const DEBOUNCE: Duration = Duration::from_millis(500);
-/// How often a store is looked at for what others left there.
+/// How often a store is looked at for what others left there: while there is news, and after a long time without.
 const POLL: Duration = Duration::from_secs(5);
+const RARELY: Duration = Duration::from_secs(60);
 /// First and longest pause after a failure.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(120);
@@ -51,12 +52,13 @@ struct Known {
 /// Feed until the volume closes.
 pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<Exchange>) {
     let mut known = Known::default();
-    let mut pause = FIRST;
+    let (mut pause, mut poll) = (FIRST, POLL);
     loop {
         let Some(replica) = replica.upgrade() else { return };
         let failed = match known.round(attached, &replica, exchange).await {
-            Ok(()) => {
+            Ok(news) => {
                 pause = FIRST;
+                poll = if news { POLL } else { (poll * 2).min(RARELY) };
                 attached.trouble.lock().clear();
                 false
             }
@@ -72,7 +74,7 @@ pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<E
         };
         drop(replica);
         tokio::select! {
-            () = sleep(if failed { pause } else { POLL }) => {}
+            () = sleep(if failed { pause } else { poll }) => {}
             () = attached.asked.notified() => {}
             () = attached.bell.notified(), if !failed => sleep(DEBOUNCE).await,
         }
@@ -80,7 +82,8 @@ pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<E
 }
 
 impl Known {
-    async fn round(&mut self, attached: &Attached, replica: &Replica, exchange: &Weak<Exchange>) -> Result<()> {
+    /// Give and take. Returns whether there was anything.
+    async fn round(&mut self, attached: &Attached, replica: &Replica, exchange: &Weak<Exchange>) -> Result<bool> {
         let round = attached.rounds.fetch_add(1, Ordering::AcqRel) + 1;
         let kv = &**attached.store.kv();
         if !self.checked {
@@ -97,9 +100,9 @@ impl Known {
         }
         attached.complete.store(round, Ordering::Release);
         let begin = Instant::now();
-        self.take(kv, replica, exchange).await?;
+        let taken = self.take(kv, replica, exchange).await?;
         attached.store.answered(0, begin.elapsed());
-        Ok(())
+        Ok(changed || taken)
     }
 
     /// Blocks, then the head and the membership.
@@ -163,13 +166,14 @@ impl Known {
         Ok(())
     }
 
-    /// Heads and memberships of others, if they are news. Whoever reads them verifies them.
-    async fn take(&mut self, kv: &dyn Kv, replica: &Replica, exchange: &Weak<Exchange>) -> Result<()> {
+    /// Heads and memberships of others, if they are news. Whoever reads them verifies them. Returns whether any was.
+    async fn take(&mut self, kv: &dyn Kv, replica: &Replica, exchange: &Weak<Exchange>) -> Result<bool> {
         let me = hex(&replica.volume.author());
         let names = kv.list_heads().await?;
         marker::seen(kv, &names)?;
         let names: BTreeSet<String> = names.into_iter().take(MOST_HEADS).collect();
         self.heads.retain(|name, _| names.contains(name) || name.contains(&me));
+        let mut news = false;
         for name in &names {
             let about = ["h.", "m.", meeting::QUESTION].iter().find_map(|kind| name.strip_prefix(kind));
             if about.is_none_or(|about| about.starts_with(&me)) {
@@ -185,15 +189,16 @@ impl Known {
             if name.starts_with("m.") {
                 replica.records(Peer([0; 32]), value.to_vec());
             } else if name.starts_with(meeting::QUESTION) {
-                let Some(exchange) = exchange.upgrade() else { return Ok(()) };
+                let Some(exchange) = exchange.upgrade() else { return Ok(news) };
                 meeting::answer(kv, exchange, name, &value).await?;
             } else {
                 let Some(author) = author_of(&value).and_then(|author| replica.writer(&author)) else { continue };
                 replica.heard(Peer(author.peer), value.to_vec());
             }
+            news = true;
             self.heads.insert(name.clone(), now);
         }
-        Ok(())
+        Ok(news)
     }
 }
 

@@ -1,101 +1,12 @@
 //! Stores that stall, lie, fail and vanish, in virtual time.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::super::{Expect, KvStat, MemoryKv, Task};
+use super::super::MemoryKv;
+use super::super::faulty::{Faulty, Mood, in_virtual_time};
 use super::*;
 use crate::base::hash;
-
-/// What a store does wrong, by the number of the request.
-type Fault = Box<dyn Fn(u64) -> Mood + Send + Sync>;
-
-enum Mood {
-    Fine(u64),
-    Lies,
-    Fails,
-    Silent,
-}
-
-struct Faulty {
-    inner: Arc<MemoryKv>,
-    asked: AtomicU64,
-    fault: Fault,
-}
-
-impl Faulty {
-    fn new(inner: &Arc<MemoryKv>, fault: impl Fn(u64) -> Mood + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), asked: AtomicU64::new(0), fault: Box::new(fault) })
-    }
-
-    fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
-    }
-}
-
-impl Kv for Faulty {
-    fn name(&self) -> &'static str {
-        "faulty:"
-    }
-
-    fn get<'a>(&'a self, id: &'a Bid) -> Task<'a, Option<Bytes>> {
-        let mood = (self.fault)(self.asked.fetch_add(1, Ordering::Relaxed));
-        Box::pin(async move {
-            match mood {
-                Mood::Fine(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
-                Mood::Lies => return Ok(Some(Bytes::from_static(b"a lie"))),
-                Mood::Fails => return Err(Error::new(Kind::Unreachable, "read block", "")),
-                Mood::Silent => std::future::pending().await,
-            }
-            self.inner.get(id).await
-        })
-    }
-
-    fn put<'a>(&'a self, id: &'a Bid, value: Bytes) -> Task<'a, ()> {
-        self.inner.put(id, value)
-    }
-
-    fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
-        match (self.fault)(self.asked()) {
-            Mood::Silent => Box::pin(std::future::pending()),
-            _ => self.inner.has(ids),
-        }
-    }
-
-    fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
-        self.inner.delete(ids)
-    }
-
-    fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {
-        self.inner.list(after, limit)
-    }
-
-    fn stat(&self) -> Task<'_, KvStat> {
-        self.inner.stat()
-    }
-
-    fn get_head<'a>(&'a self, name: &'a str) -> Task<'a, Option<Bytes>> {
-        self.inner.get_head(name)
-    }
-
-    fn put_head<'a>(&'a self, name: &'a str, value: Bytes, expect: Expect) -> Task<'a, ()> {
-        self.inner.put_head(name, value, expect)
-    }
-
-    fn list_heads(&self) -> Task<'_, Vec<String>> {
-        self.inner.list_heads()
-    }
-
-    fn delete_head<'a>(&'a self, name: &'a str) -> Task<'a, ()> {
-        self.inner.delete_head(name)
-    }
-}
-
-fn in_virtual_time(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(test);
-}
 
 async fn filled(blocks: u32) -> (Arc<MemoryKv>, Vec<(Bid, Bytes)>) {
     let memory = Arc::new(MemoryKv::default());
@@ -120,7 +31,7 @@ fn of_a_hundred_thousand_answers_from_a_liar_none_reaches_the_reader() {
         let (memory, blocks) = filled(100).await;
         let multi = MultiKv::new();
         let liar = multi.add(Faulty::new(&memory, |_| Mood::Lies));
-        multi.add(Faulty::new(&memory, |n| if n % 7 == 0 { Mood::Fails } else { Mood::Fine(1) }));
+        multi.add(Faulty::new(&memory, |n| if n % 7 == 0 { Mood::Fails(Kind::Unreachable) } else { Mood::Fine(1) }));
         multi.add(Faulty::new(&memory, |_| Mood::Fine(2)));
         for n in 0..100_000 {
             let (id, value) = &blocks[n % blocks.len()];
@@ -221,7 +132,8 @@ fn a_store_that_comes_back_is_asked_again() {
     in_virtual_time(async {
         let (memory, blocks) = filled(1).await;
         let multi = MultiKv::new();
-        let store = multi.add(Faulty::new(&memory, |n| if n < 3 { Mood::Fails } else { Mood::Fine(1) }));
+        let store =
+            multi.add(Faulty::new(&memory, |n| if n < 3 { Mood::Fails(Kind::Unreachable) } else { Mood::Fine(1) }));
         for _ in 0..3 {
             assert!(multi.get(&blocks[0].0, 100).await.is_err());
         }

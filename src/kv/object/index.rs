@@ -145,4 +145,28 @@ mod tests {
             assert_eq!(index.totals(), (2, 20));
         }
     }
+
+    /// Bytes resident in this process.
+    fn resident() -> u64 {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        pages.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or_default() * 4096
+    }
+
+    #[test]
+    #[ignore = "a measurement"]
+    fn memory_of_a_million_blocks() {
+        let begin = resident();
+        let mut index = Index::default();
+        for pack in 0..8_000_u64 {
+            let id = |n: u64| Bid(crate::base::hash(&[&(pack * 125 + n).to_le_bytes()]));
+            let (name, object, spans) = build((0..125).map(|n| (id(n), Bytes::from_static(b"x"))).collect());
+            index.add(name, object.len() as u64, &spans, false);
+        }
+        let indexed = resident();
+        let store = super::super::super::MultiKv::new().add(std::sync::Arc::new(crate::kv::MemoryKv::default()));
+        store.listed(index.list(None, usize::MAX).into_iter());
+        let of = |bytes: u64| bytes as f64 / 1e6;
+        println!("index {:.1}, inventory {:.1} bytes a block", of(indexed - begin), of(resident() - indexed));
+        assert_eq!(index.totals().0, 1_000_000);
+    }
 }

@@ -8,11 +8,12 @@
 mod index;
 mod open;
 mod pack;
+mod rewrite;
 mod service;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Expect, Kv, KvStat, Task, check_head_name, is_genuine};
+use super::{Expect, Kv, KvStat, Task, check_head_name};
 use crate::base::sync::RwLock;
 use crate::base::{Bid, Error, Kind, Result};
 
@@ -37,9 +38,6 @@ const WHOLE_AT_ONCE: usize = 4;
 const WORTH: u64 = 3;
 /// Largest object believed to be a head, in bytes.
 const MAX_HEAD: u64 = 4 << 20;
-/// Packs below this many bytes are small; so many of them are gathered into larger ones.
-const SMALL: u64 = 1 << 20;
-const TOO_MANY: usize = 32;
 
 /// See the module.
 #[derive(Debug)]
@@ -53,13 +51,6 @@ pub struct ObjectKv {
     turn: tokio::sync::Mutex<()>,
     /// Held while a head is compared and replaced: not every service does that in one step, whatever it says.
     heads: tokio::sync::Mutex<()>,
-}
-
-/// Blocks whose copies here differ from what is to be stored, and the packs those are in.
-#[derive(Default)]
-struct Doubtful {
-    ids: BTreeSet<Bid>,
-    packs: BTreeSet<PackName>,
 }
 
 fn pack_path(name: &PackName) -> String {
@@ -201,151 +192,6 @@ impl ObjectKv {
         }
         Ok(values)
     }
-
-    /// Store blocks in as few packs as hold them.
-    async fn write(&self, blocks: Vec<(Bid, Bytes)>, what: &'static str) -> Result<Vec<PackName>> {
-        let mut names = Vec::new();
-        for blocks in packed(blocks) {
-            let (name, object, spans) = pack::build(blocks);
-            let size = object.len() as u64;
-            self.service.write(what, &pack_path(&name), object).await?;
-            self.index.write().add(name, size, &spans, true);
-            names.push(name);
-        }
-        Ok(names)
-    }
-
-    /// Of `blocks`, those that are not here or differ here; and the packs with a copy that differs.
-    async fn lacking(&self, blocks: Vec<(Bid, Bytes)>) -> Result<(Vec<(Bid, Bytes)>, Doubtful)> {
-        self.fresh().await?;
-        let (mut lacking, mut doubtful) = (Vec::new(), Doubtful::default());
-        for (id, value) in blocks {
-            let known = self.index.read().find(&id);
-            if let Some((pack, _)) = known {
-                match self.read(&id).await {
-                    Ok(Some(found)) if found == value => continue,
-                    Err(e) if e.kind() != Kind::Corrupt => return Err(e),
-                    _ => {
-                        doubtful.packs.insert(pack);
-                        doubtful.ids.insert(id);
-                    }
-                }
-            }
-            lacking.push((id, value));
-        }
-        Ok((lacking, doubtful))
-    }
-
-    /// Replace every pack that has any of `ids` by one of what is left of it.
-    async fn without(&self, ids: &BTreeSet<Bid>) -> Result<()> {
-        let _turn = self.turn.lock().await;
-        loop {
-            let packs: BTreeSet<PackName> = {
-                let index = self.index.read();
-                ids.iter().filter_map(|id| index.find(id)).map(|(name, _)| name).collect()
-            };
-            if packs.is_empty() {
-                return Ok(());
-            }
-            self.rewrite(&packs, ids).await?;
-            // Packs that shared blocks with these were forgotten with them: they may have the same ids.
-            self.compare().await?;
-        }
-    }
-
-    /// Replace `packs` by packs of what they have beside `ids`. With the turn held.
-    async fn rewrite(&self, packs: &BTreeSet<PackName>, ids: &BTreeSet<Bid>) -> Result<()> {
-        self.want();
-        for name in packs {
-            let Some(left) = self.rest(name, ids).await? else {
-                self.index.write().remove(name); // another device has replaced it
-                continue;
-            };
-            if !self.write(left, "rewrite a pack").await?.contains(name) {
-                self.drop_pack(name).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What is in a pack beside `ids`; `None` if it is gone. Damaged blocks are left out, when a second look shows them
-    /// damaged too: an answer may be garbled on its way.
-    async fn rest(&self, name: &PackName, ids: &BTreeSet<Bid>) -> Result<Option<Vec<(Bid, Bytes)>>> {
-        let sound = |whole: &[(Bid, Bytes)]| whole.iter().all(|(id, bytes)| ids.contains(id) || is_genuine(id, bytes));
-        let mut whole = self.unpack(name).await?;
-        if whole.as_deref().is_some_and(|whole| !sound(whole)) {
-            whole = self.unpack(name).await?;
-        }
-        let keep = |(id, bytes): &(Bid, Bytes)| !ids.contains(id) && is_genuine(id, bytes);
-        Ok(whole.map(|whole| whole.into_iter().filter(keep).collect()))
-    }
-
-    async fn drop_pack(&self, name: &PackName) -> Result<()> {
-        self.index.write().remove(name);
-        self.service.delete("remove a pack", &pack_path(name)).await
-    }
-
-    /// Every block of a pack, as its own index says: what is in two packs may be leaving the other one at this
-    /// moment. Not verified. `None` if it is not there (any more), [`Kind::Corrupt`] if its index does not verify.
-    async fn unpack(&self, name: &PackName) -> Result<Option<Vec<(Bid, Bytes)>>> {
-        let Some(object) = self.service.read("read a pack", &pack_path(name), pack::LARGEST).await? else {
-            return Ok(None);
-        };
-        let start = object.len().saturating_sub(usize::try_from(name.index_len()).unwrap_or(usize::MAX));
-        let spans = pack::parse_index(*name, object.len() as u64, &object[start..]);
-        let cut = |(id, span): (Bid, Span)| {
-            let (start, end) = (span.offset as usize, span.offset as usize + span.len as usize);
-            Some((id, object.get(start..end).map(|_| object.slice(start..end))?))
-        };
-        let garbled = || Error::new(Kind::Corrupt, "read a pack", self.service.name());
-        Ok(Some(spans.ok_or_else(garbled)?.into_iter().filter_map(cut).collect()))
-    }
-
-    /// Gather small packs when there are many. One that is not whole stays as it is.
-    async fn gather(&self) -> Result<()> {
-        if self.index.read().small(SMALL).len() < TOO_MANY {
-            return Ok(());
-        }
-        let _turn = self.turn.lock().await;
-        let small = self.index.read().small(SMALL);
-        let (mut blocks, mut gathered) = (Vec::new(), Vec::new());
-        for name in small {
-            let whole = match self.unpack(&name).await {
-                Err(e) if e.kind() == Kind::Corrupt => None,
-                other => other?,
-            };
-            if let Some(whole) = whole.filter(|whole| whole.iter().all(|(id, bytes)| is_genuine(id, bytes))) {
-                blocks.extend(whole);
-                gathered.push(name);
-            }
-        }
-        if gathered.len() < TOO_MANY / 2 {
-            return Ok(());
-        }
-        self.want();
-        let written = self.write(blocks, "gather small packs").await?;
-        for name in gathered.iter().filter(|name| !written.contains(name)) {
-            self.drop_pack(name).await?;
-        }
-        Ok(())
-    }
-}
-
-/// `blocks` in runs that each fit a pack.
-fn packed(blocks: Vec<(Bid, Bytes)>) -> Vec<Vec<(Bid, Bytes)>> {
-    let (mut runs, mut run, mut size) = (Vec::new(), Vec::new(), 0);
-    for (id, value) in blocks {
-        if !run.is_empty() && (size + value.len() > pack::FULL || run.len() == pack::MOST as usize) {
-            runs.push(std::mem::take(&mut run));
-            size = 0;
-        }
-        size += value.len();
-        run.push((id, value));
-    }
-    if !run.is_empty() {
-        runs.push(run);
-    }
-    runs
 }
 
 /// The spans in a pack; `None` if it went meanwhile, or does not verify: then it is as if it were not there.
@@ -385,13 +231,7 @@ impl Kv for ObjectKv {
         Box::pin(async move {
             let (lacking, doubtful) = self.lacking(blocks).await?;
             let written = self.write(lacking, "store blocks").await?;
-            // The sound copies are there before the others go.
-            if !doubtful.ids.is_empty() {
-                let old: BTreeSet<PackName> =
-                    doubtful.packs.into_iter().filter(|name| !written.contains(name)).collect();
-                let _turn = self.turn.lock().await;
-                self.rewrite(&old, &doubtful.ids).await?;
-            }
+            self.settle(doubtful, &written).await?;
             self.gather().await
         })
     }
@@ -427,10 +267,7 @@ impl Kv for ObjectKv {
     }
 
     fn get_head<'a>(&'a self, name: &'a str) -> Task<'a, Option<Bytes>> {
-        Box::pin(async move {
-            let found = self.service.read("read head", &head_path(name)?, MAX_HEAD).await?;
-            Ok(found)
-        })
+        Box::pin(async move { self.service.read("read head", &head_path(name)?, MAX_HEAD).await })
     }
 
     fn put_head<'a>(&'a self, name: &'a str, value: Bytes, expect: Expect) -> Task<'a, ()> {

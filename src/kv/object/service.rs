@@ -149,10 +149,9 @@ impl Service {
         let mut salt = [0; 8];
         System.fill(&mut salt);
         let draft = format!("drafts/{:016x}", u64::from_le_bytes(salt));
-        let len = value.len() as u64;
-        let done = match self.operator.write(&draft, value).await {
+        let done = match self.operator.write(&draft, value.clone()).await {
             Err(e) => Err(self.error(what)(e)),
-            Ok(_) => self.place(what, &draft, path, len).await,
+            Ok(_) => self.place(what, &draft, path, &value).await,
         };
         if done.is_err() {
             // It is of no use; the first error is what matters.
@@ -161,16 +160,24 @@ impl Service {
         done
     }
 
-    /// Give a draft of `len` bytes its name. Some servers do not rename over what is there: a head is then removed
-    /// first, which another device sees as a moment without it; a pack of that name is the same pack.
-    async fn place(&self, what: &'static str, draft: &str, path: &str, len: u64) -> Result<()> {
+    /// Give a draft its name. Some servers do not rename over what is there: unless that is the same, it is moved aside
+    /// first, which others see as a moment without it, and back when that was in vain.
+    async fn place(&self, what: &'static str, draft: &str, path: &str, value: &Bytes) -> Result<()> {
         let Err(refused) = self.operator.rename(draft, path).await else { return Ok(()) };
-        let there = self.operator.stat(path).await.map_err(|_| self.error(what)(refused))?;
-        if path.starts_with("packs/") && there.content_length() == len {
-            return self.delete(what, draft).await;
+        match self.read(what, path, value.len() as u64).await {
+            Ok(Some(there)) if there == *value => return self.delete(what, draft).await,
+            Ok(None) => return Err(self.error(what)(refused)),
+            Err(e) if e.kind() != Kind::TooBig => return Err(self.error(what)(refused)),
+            _ => {}
         }
-        self.operator.delete(path).await.map_err(self.error(what))?;
-        self.operator.rename(draft, path).await.map_err(self.error(what))
+        let aside = format!("{draft}.old");
+        self.operator.rename(path, &aside).await.map_err(self.error(what))?;
+        if let Err(e) = self.operator.rename(draft, path).await {
+            // What was there is better than nothing; the error says the rest.
+            let _ = self.operator.rename(&aside, path).await;
+            return Err(self.error(what)(e));
+        }
+        self.delete(what, &aside).await
     }
 
     /// Remove an object; an absent one is no error.

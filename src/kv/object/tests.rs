@@ -57,7 +57,7 @@ fn many_small_packs_become_few() {
         for (id, value) in &given {
             kv.put(id, value.clone()).await.unwrap();
         }
-        assert!(objects(&operator).await < TOO_MANY);
+        assert!(objects(&operator).await < 32);
         let again = opened(&operator);
         for (id, value) in &given {
             assert_eq!(again.get(id).await.unwrap().as_ref(), Some(value));
