@@ -164,6 +164,9 @@ impl Attached {
     }
 
     fn state(&self) -> String {
+        if self.thread.lock().as_ref().is_some_and(JoinHandle::is_finished) {
+            return "what feeds it has ended: see the log, and restart the daemon".to_owned();
+        }
         let trouble = self.trouble.lock().clone();
         if trouble.is_empty() { self.store.state() } else { trouble }
     }
