@@ -196,7 +196,7 @@ impl Volume {
 
     /// Keep one version of a file and let the others go. [`Kind::NotFound`] if there is no such version.
     pub fn resolve_conflict(&self, node: NodeId, keep: Dot) -> Result<()> {
-        self.check_writable()?;
+        self.begin_change()?;
         let inode = self.inode_of(node)?;
         let mut ns = self.ns.lock();
         let others: Vec<Dot> = {

@@ -7,6 +7,7 @@
 //! then (sealing) the trees take them over. Lock order: sealing, journal, a file's settling, storing, namespace, one inode.
 
 pub mod api;
+mod brake;
 mod check;
 mod collect;
 mod content;
@@ -39,6 +40,7 @@ mod room;
 mod row;
 mod sealing;
 mod showing;
+mod staging;
 mod stat;
 mod store;
 mod table;
@@ -110,6 +112,7 @@ pub struct Volume {
     /// Files with live content, by number.
     unsettled: Mutex<HashMap<Ino, Arc<Inode>, Spread>>,
     gauge: Gauge,
+    brake: brake::Brake,
     room: room::Room,
     listings: Listings,
     work: Arc<Work>,

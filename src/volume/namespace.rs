@@ -68,6 +68,8 @@ pub(super) struct Namespace {
     /// Nodes changed since the last journal flush, and since the last seal.
     pub unjournaled: HashMap<Ino, Arc<Inode>, Spread>,
     pub unsealed: HashMap<Ino, Arc<Inode>, Spread>,
+    /// How many nodes the seal under way holds.
+    pub in_seal: usize,
     pub roots: Arc<Roots>,
     /// What shows otherwise, and what the sealed index holds of it.
     pub view: View,
@@ -122,6 +124,7 @@ impl Namespace {
             names: HashMap::default(),
             unjournaled: HashMap::default(),
             unsealed: HashMap::default(),
+            in_seal: 0,
             roots: Arc::new(roots),
             view: View::default(),
             sealed: vector.clone(),

@@ -21,6 +21,8 @@ pub struct Options {
     pub residents: usize,
     /// Seal when this many nodes have changed.
     pub seal_at: usize,
+    /// Changes wait for the seal when this many nodes have changed.
+    pub unsealed_max: usize,
     /// Write a checkpoint when this much was stored since the last one: after a crash that much is read again.
     pub tail_max: u64,
     /// Worker threads.
@@ -41,6 +43,7 @@ impl Default for Options {
             tree_cache: 24 << 20,
             residents: 32 << 10,
             seal_at: 16 << 10,
+            unsealed_max: 96 << 10,
             tail_max: 512 << 20,
             workers: 2,
             compress: true,
@@ -59,6 +62,7 @@ impl Options {
             tree_cache: 4 << 20,
             residents: 4 << 10,
             seal_at: 4 << 10,
+            unsealed_max: 12 << 10,
             ..Self::default()
         }
     }

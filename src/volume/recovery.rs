@@ -94,7 +94,7 @@ impl Volume {
 
     /// A volume without content.
     fn empty(setup: &Setup<'_>, genesis: &Genesis, log: Arc<Log>, index: Option<&Path>, doubt: bool) -> Result<Self> {
-        let Options { dirty_max, cache, tree_cache, residents, compress, .. } = setup.options;
+        let Options { dirty_max, cache, tree_cache, residents, unsealed_max, compress, .. } = setup.options;
         let secrets = setup.secrets;
         let sealer = Arc::new(secrets.sealer()?);
         let chunking = match genesis.chunking {
@@ -146,6 +146,7 @@ impl Volume {
             ns: Mutex::new(ns),
             unsettled: Mutex::default(),
             gauge: Gauge::new(dirty_max),
+            brake: super::brake::Brake::new(unsealed_max),
             room: super::room::Room::default(),
             listings: super::ops::Listings::default(),
             work: Arc::new(Work::default()),

@@ -3,7 +3,6 @@
 //! Changes are copied out under the namespace's lock, folded into new trees without it, and dropped from the
 //! overlay where nothing newer came meanwhile. Costs O(changed nodes + touched tree nodes).
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,12 +11,11 @@ use super::Volume;
 use super::heads::Heads;
 use super::inode::Inode;
 use super::journal::Pieces;
-use super::names::name_in;
 use super::namespace::{Namespace, Roots};
-use super::row::{Contribution, Row, Totals, encode_state, index_key};
+use super::row::{Contribution, Row, Totals, encode_state};
 use crate::base::port::Time;
 use crate::base::{Digest, Error, Kind, Name, NodeId, Result, WriterIndex, hash};
-use crate::causal::{Displaced, NodeKind, NodeState, Shown, Vector};
+use crate::causal::{Displaced, NodeState, Shown, Vector};
 use crate::kv::arena::Lsn;
 use crate::seal::head::seal_head;
 use crate::tree::Root;
@@ -56,18 +54,18 @@ pub(super) struct HeadBody {
 }
 
 /// A changed node as it was when the seal began.
-struct Changed {
-    inode: Arc<Inode>,
+pub(super) struct Changed {
+    pub inode: Arc<Inode>,
     version: u64,
-    state: Option<NodeState>,
+    pub state: Option<NodeState>,
     /// The names it shows under, in the trash too.
-    shows: Vec<Shown>,
-    subdirs: u32,
-    old_rows: Rows,
+    pub shows: Vec<Shown>,
+    pub subdirs: u32,
+    pub old_rows: Rows,
 }
 
 /// Where a node is in the sealed index, and what it adds to the totals there.
-type Rows = Vec<(NodeId, Name, Contribution)>;
+pub(super) type Rows = Vec<(NodeId, Name, Contribution)>;
 
 /// What a seal made.
 pub(super) struct Folded {
@@ -82,7 +80,7 @@ pub(super) struct Folded {
 
 /// Everything a seal works on.
 pub(super) struct Snapshot {
-    changed: Vec<Changed>,
+    pub changed: Vec<Changed>,
     names: Vec<(NodeId, Vec<(Name, u64)>)>,
     pub roots: Arc<Roots>,
     pub vector: Vector,
@@ -97,16 +95,6 @@ pub(super) struct Snapshot {
     carried: Vec<Pieces>,
     covers: Lsn,
     born: i64,
-}
-
-/// The rows of the index that change, and what they add to the directories above.
-#[derive(Default)]
-struct Staged {
-    rows: BTreeMap<Vec<u8>, Option<Row>>,
-    /// Where each staged directory row is.
-    dirs: HashMap<NodeId, (NodeId, Vec<u8>)>,
-    pending: HashMap<NodeId, Contribution>,
-    gone: std::collections::HashSet<NodeId>,
 }
 
 impl Volume {
@@ -129,7 +117,9 @@ impl Volume {
         if nothing && snapshot.roots.seq > 0 && !self.has_long_tail() {
             return Ok(false);
         }
-        match self.fold(&snapshot) {
+        let folded = self.fold(&snapshot);
+        self.brake.report(folded.as_ref().err().map(Error::kind));
+        match folded {
             Ok(folded) => {
                 self.complete(&snapshot, folded);
                 Ok(true)
@@ -165,7 +155,8 @@ impl Volume {
                 drop(inner);
                 changed
             })
-            .collect();
+            .collect::<Vec<_>>();
+        ns.in_seal = changed.len();
         let names = ns
             .names
             .iter_mut()
@@ -260,87 +251,6 @@ impl Volume {
         Ok(())
     }
 
-    /// The new rows, with recursive totals carried up to the root.
-    fn stage(&self, snapshot: &Snapshot, roots: &mut Roots) -> Result<Staged> {
-        let mut staged = Staged::default();
-        for changed in &snapshot.changed {
-            for (parent, name, contribution) in &changed.old_rows {
-                staged.rows.insert(index_key(*parent, name.as_bytes()), None);
-                staged.pending.entry(*parent).or_default().subtract(*contribution);
-            }
-        }
-        for changed in &snapshot.changed {
-            let Some(state) = &changed.state else {
-                staged.gone.insert(changed.inode.id);
-                continue;
-            };
-            if changed.shows.is_empty() && changed.inode.id != NodeId::ROOT {
-                // Merged into another: it has no row that could carry totals.
-                staged.gone.insert(changed.inode.id);
-            }
-            if changed.inode.id == NodeId::ROOT {
-                roots.root_subdirs = changed.subdirs;
-            }
-            let is_dir = state.kind == NodeKind::Directory;
-            let totals = is_dir.then(|| changed.old_rows.first().map_or_else(Totals::default, |(.., c)| c.totals()));
-            for shown in &changed.shows {
-                let row = Row::shown(changed.inode.id, shown, state, changed.subdirs, totals);
-                let key = index_key(shown.parent, shown.name.as_bytes());
-                staged.pending.entry(shown.parent).or_default().add(row.contribution());
-                if is_dir {
-                    staged.dirs.insert(changed.inode.id, (shown.parent, key.clone()));
-                }
-                staged.rows.insert(key, Some(row));
-            }
-            if let (NodeId::ROOT, Some(name)) = (changed.inode.id, snapshot.table.lost()) {
-                let row = Row::of(NodeId::LOST, 0, state, 0, Some(Totals::default()));
-                staged.pending.entry(NodeId::ROOT).or_default().add(row.contribution());
-                staged.rows.insert(index_key(NodeId::ROOT, name.as_bytes()), Some(row));
-            }
-        }
-        self.carry_up(&mut staged, (roots, &snapshot.sealed_table))?;
-        Ok(staged)
-    }
-
-    /// Apply what is pending to directory rows until it has reached the root.
-    fn carry_up(&self, staged: &mut Staged, (roots, shown): (&mut Roots, &Displaced)) -> Result<()> {
-        while let Some(dir) = staged.pending.keys().next().copied() {
-            let Some(change) = staged.pending.remove(&dir) else { continue };
-            if dir == NodeId::ROOT {
-                change.apply(&mut roots.totals);
-                continue;
-            }
-            if staged.gone.contains(&dir) {
-                continue;
-            }
-            if !staged.dirs.contains_key(&dir) && !self.stage_clean_dir(staged, (roots, shown), dir)? {
-                continue;
-            }
-            let Some((parent, key)) = staged.dirs.get(&dir).cloned() else { continue };
-            if let Some(Some(row)) = staged.rows.get_mut(&key) {
-                let before = row.contribution();
-                change.apply(row.totals.get_or_insert_default());
-                let mut difference = row.contribution();
-                difference.subtract(before);
-                if !difference.is_nothing() || change.changed > before.changed {
-                    staged.pending.entry(parent).or_default().add(difference);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Stage the row of a directory that did not change itself.
-    fn stage_clean_dir(&self, staged: &mut Staged, (roots, shown): (&Roots, &Displaced), dir: NodeId) -> Result<bool> {
-        let Some(state) = self.sealed_state(roots, dir)? else { return Ok(false) };
-        let Some(at) = shown.shows(dir, &state).into_iter().next() else { return Ok(false) };
-        let Some(row) = self.sealed_row(roots, at.parent, at.name.as_bytes())? else { return Ok(false) };
-        let key = index_key(at.parent, at.name.as_bytes());
-        staged.dirs.insert(dir, (at.parent, key.clone()));
-        staged.rows.insert(key, Some(row));
-        Ok(true)
-    }
-
     /// Sign what was sealed.
     fn make_head(&self, snapshot: &Snapshot, roots: &Roots) -> Result<Vec<u8>> {
         let body = HeadBody {
@@ -371,6 +281,7 @@ impl Volume {
             }
         }
         ns.born -= snapshot.born;
+        ns.in_seal = 0;
         for (changed, rows) in snapshot.changed.iter().zip(folded.rows) {
             let mut inner = changed.inode.inner.lock();
             inner.sealed = changed.version;
@@ -393,6 +304,7 @@ impl Volume {
                 ns.names.remove(dir);
             }
         }
+        self.brake.measure(ns);
         ns.table.sweep();
     }
 
@@ -402,35 +314,12 @@ impl Volume {
         for changed in &snapshot.changed {
             ns.unsealed.entry(changed.inode.ino).or_insert_with(|| changed.inode.clone());
         }
+        ns.in_seal = 0;
+        self.brake.measure(&ns);
     }
 
     pub(super) fn open_checkpoint(&self, sealed: &[u8]) -> Result<Checkpoint> {
         let plain = self.local.open(PURPOSE, sealed)?;
         postcard::from_bytes(&plain).map_err(|e| Error::new(Kind::Corrupt, "decode checkpoint", "").with_source(e))
-    }
-}
-
-impl Staged {
-    /// The rows `changed` has after this seal.
-    fn rows_of(&self, changed: &Changed, table: &Displaced) -> Rows {
-        let lost = table.lost().filter(|_| changed.inode.id == NodeId::ROOT);
-        let shows = changed.shows.iter().map(|s| (s.parent, &s.name));
-        shows
-            .chain(lost.map(|name| (NodeId::ROOT, name)))
-            .filter_map(|(parent, name)| {
-                let row = self.rows.get(&index_key(parent, name.as_bytes()))?.as_ref()?;
-                Some((parent, name.clone(), row.contribution()))
-            })
-            .collect()
-    }
-
-    /// The rows of every staged directory.
-    fn dir_rows(&self) -> Vec<(NodeId, Rows)> {
-        let row = |(dir, (parent, key)): (&NodeId, &(NodeId, Vec<u8>))| {
-            let row = self.rows.get(key)?.as_ref()?;
-            let name = Name::new(name_in(key, *parent)?).ok()?;
-            Some((*dir, vec![(*parent, name, row.contribution())]))
-        };
-        self.dirs.iter().filter_map(row).collect()
     }
 }

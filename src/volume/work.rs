@@ -219,10 +219,11 @@ impl Volume {
             self.observed(|o| o.changed());
         }
         // Now and then look whether so much changed that it cannot wait.
-        if self.nudges.fetch_add(1, Ordering::Relaxed) % 512 == 511
-            && self.ns.lock().unsealed.len() >= self.options.seal_at
-        {
-            self.bell.urge();
+        if self.nudges.fetch_add(1, Ordering::Relaxed) % 256 == 255 {
+            let ns = self.ns.lock();
+            if self.brake.measure(&ns) || ns.unsealed.len() >= self.options.seal_at {
+                self.bell.urge();
+            }
         }
     }
 

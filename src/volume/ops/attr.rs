@@ -18,7 +18,7 @@ const GROUP_EXEC: u16 = 0o010;
 impl Volume {
     /// Change attributes; a size change is a truncation. Returns what callers now see.
     pub(super) fn set_attr(&self, ino: Ino, change: &SetAttr) -> Result<Attr> {
-        self.check_writable()?;
+        self.begin_change()?;
         let inode = self.inode(ino)?;
         if let Some(size) = change.size {
             self.truncate(&inode, size)?;

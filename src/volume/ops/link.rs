@@ -9,7 +9,7 @@ use crate::volume::namespace::Target;
 impl Volume {
     /// Give `ino` another name and count one reference.
     pub(super) fn link_name(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attr> {
-        self.check_writable()?;
+        self.begin_change()?;
         let name = Name::new(name)?;
         let dir = self.directory(parent)?;
         let inode = self.inode(ino)?;

@@ -16,7 +16,7 @@ const SET_GROUP: u16 = 0o2000;
 impl Volume {
     /// Make a node under `name` and count one reference to it.
     pub(super) fn make_node(&self, parent: Ino, name: &[u8], new: &NewNode) -> Result<(Attr, Arc<Inode>)> {
-        self.check_writable()?;
+        self.begin_change()?;
         let name = Name::new(name)?;
         let dir = self.directory(parent)?;
         self.resolve_name(dir.id, name.as_bytes())?;

@@ -26,7 +26,7 @@ impl Volume {
         new_name: &[u8],
         mode: RenameMode,
     ) -> Result<()> {
-        self.check_writable()?;
+        self.begin_change()?;
         let (dir, new_dir) = (self.directory(parent)?, self.directory(new_parent)?);
         let from = End { dir: &dir, name: Name::new(name)? };
         let to = End { dir: &new_dir, name: Name::new(new_name)? };

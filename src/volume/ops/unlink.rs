@@ -23,7 +23,7 @@ impl Volume {
     }
 
     fn remove(&self, parent: Ino, name: &[u8], want_dir: bool) -> Result<()> {
-        self.check_writable()?;
+        self.begin_change()?;
         let name = Name::new(name)?;
         let dir = self.directory(parent)?;
         let missing = || Error::new(Kind::NotFound, "remove", name.to_string());

@@ -25,7 +25,7 @@ impl Volume {
     }
 
     pub(super) fn set_xattr(&self, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
-        self.check_writable()?;
+        self.begin_change()?;
         check(name, value)?;
         let inode = self.inode(ino)?;
         self.own(&inode)?;
@@ -60,7 +60,7 @@ impl Volume {
     }
 
     pub(super) fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
-        self.check_writable()?;
+        self.begin_change()?;
         let inode = self.inode(ino)?;
         self.own(&inode)?;
         let mut ns = self.ns.lock();
