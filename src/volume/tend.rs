@@ -93,7 +93,8 @@ impl Volume {
                 self.unlist(&inode);
                 continue;
             };
-            let still = file.touched.is_none_or(|(_, at)| now.saturating_sub(at.0) > STILL || at.0 > now);
+            // A little ahead: written to since `now`. Far ahead: the clock was set back.
+            let still = file.touched.is_none_or(|(_, at)| now.saturating_sub(at.0).abs() > STILL);
             let many = file.pieces.len() > MANY_PIECES;
             drop(inner);
             if (still || many)

@@ -1,5 +1,6 @@
 //! How many bytes wait in memory for the log, and the door writers wait at when it is too many.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::sync::{Condvar, Mutex};
@@ -17,6 +18,9 @@ pub(in crate::volume) struct Gauge {
 struct State {
     held: u64,
     failed: Option<Kind>,
+    /// Who waits, by order of coming; and the number of the next to come.
+    queue: VecDeque<u64>,
+    next: u64,
 }
 
 impl Gauge {
@@ -28,6 +32,11 @@ impl Gauge {
     /// Bytes held now.
     pub fn held(&self) -> u64 {
         self.state.lock().held
+    }
+
+    /// Whether writers wait.
+    pub fn is_full(&self) -> bool {
+        self.state.lock().held >= self.limit
     }
 
     /// Add `change` bytes.
@@ -51,24 +60,40 @@ impl Gauge {
         }
     }
 
-    /// Wait until there is room. `press` is called, without the lock, as long as there is none. While
-    /// background writes fail, a writer beyond the limit gets that error instead of waiting for ever.
+    /// Wait until there is room, in the order of coming: a writer that others overtake all the time would leave a gap
+    /// in front of what they wrote. `press` is called, without the lock, as long as there is none. While background
+    /// writes fail, a writer beyond the limit gets that error instead of waiting for ever.
     pub fn wait(&self, mut press: impl FnMut()) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.queue.is_empty() && state.held < self.limit {
+            return Ok(());
+        }
+        let me = state.next;
+        state.next += 1;
+        state.queue.push_back(me);
         loop {
-            {
-                let state = self.state.lock();
-                if state.held < self.limit {
-                    return Ok(());
-                }
-                if let Some(kind) = state.failed {
-                    return Err(Error::new(kind, "write", "unwritten data fills the memory allowed for it"));
-                }
+            let first = state.queue.front() == Some(&me);
+            if first && state.held < self.limit {
+                return self.leave(&mut state, me, Ok(()));
             }
-            press();
-            let mut state = self.state.lock();
-            if state.held >= self.limit && state.failed.is_none() {
+            if let Some(kind) = state.failed {
+                let full = Error::new(kind, "write", "unwritten data fills the memory allowed for it");
+                return self.leave(&mut state, me, Err(full));
+            }
+            if first {
+                drop(state);
+                press();
+                state = self.state.lock();
+            }
+            if state.failed.is_none() && (state.held >= self.limit || state.queue.front() != Some(&me)) {
                 self.lowered.wait_for(&mut state, Duration::from_millis(100));
             }
         }
+    }
+
+    fn leave(&self, state: &mut State, me: u64, result: Result<()>) -> Result<()> {
+        state.queue.retain(|other| *other != me);
+        self.lowered.notify_all();
+        result
     }
 }

@@ -21,6 +21,8 @@ use crate::volume::work::Task;
 const STRIDE: u64 = 4 << 20;
 /// Begin streaming a file when this much of it is waiting.
 pub(in crate::volume) const BEGIN: u64 = 4 << 20;
+/// The requests of one writer hardly ever overtake each other by more than this many bytes.
+const OVERTAKING: u64 = 32 << 20;
 
 impl Volume {
     /// Cut what can be cut and queue the chunks. Where the unwritten bytes are scattered, spill them instead.
@@ -32,15 +34,22 @@ impl Volume {
                 self.work.push(Task::Chunk { inode: inode.clone(), offset, id, data });
             }
         }
-        let scattered = !any && inode.inner.lock().file.as_ref().is_some_and(|f| scattered_bytes(f) >= BEGIN);
+        let is_scattered = |f: &Box<File>| scattered_bytes(f) >= BEGIN && !is_overtaken(f);
+        let scattered = !any && inode.inner.lock().file.as_ref().is_some_and(is_scattered);
         if scattered { self.spill(inode) } else { Ok(()) }
     }
 
     /// Memory is short: cut what can be cut; where nothing can be and nothing is on its way, spill.
     pub(in crate::volume) fn relieve(&self, inode: &Arc<Inode>) -> Result<()> {
         self.advance(inode)?;
-        let rest = inode.inner.lock().file.as_ref().is_some_and(|f| scattered_bytes(f) == f.pieces.dirty_bytes());
-        if rest { self.spill(inode) } else { Ok(()) }
+        let is_stuck = |f: &Box<File>| !self.is_ready(f) && scattered_bytes(f) == f.pieces.dirty_bytes();
+        let stuck = self.gauge.is_full() && inode.inner.lock().file.as_ref().is_some_and(is_stuck);
+        if stuck { self.spill(inode) } else { Ok(()) }
+    }
+
+    /// Whether there is enough where the next bytes are expected for a cut.
+    fn is_ready(&self, file: &File) -> bool {
+        expected(file).is_some_and(|at| waiting(file, at) >= self.chunker.longest(at) as u64)
     }
 
     /// Cut and store everything that can be cut, with the help of the workers, and return when it is stored
@@ -96,10 +105,11 @@ impl Volume {
         let (run, base, base_size, base_end) = {
             let inner = inode.inner.lock();
             let Some(file) = &inner.file else { return Ok(None) };
-            if let Some(at) = file.frontier.or((file.base_size == 0).then_some(0))
-                && waiting(file, at) >= self.chunker.longest(at) as u64
-            {
-                return Ok(Some(at));
+            if self.is_ready(file) {
+                return Ok(expected(file));
+            }
+            if is_overtaken(file) {
+                return Ok(None);
             }
             let Some(run) = file.pieces.unstored().find(|(at, p)| is_waiting(p) && waiting(file, *at) >= BEGIN / 2)
             else {
@@ -127,6 +137,19 @@ impl Volume {
         file.pieces.put(span.start, Piece { len: head.len() as u64, source: Source::Dirty(head) });
         Ok(Some(span.start))
     }
+}
+
+/// Where a writer that goes front to back is expected to have left the next bytes.
+fn expected(file: &File) -> Option<u64> {
+    file.frontier.or((file.base_size == 0).then_some(0))
+}
+
+/// Whether all that waits lies just behind where the next bytes are expected. Then these are on their way: cutting
+/// behind the gap, or spilling, would store what has to be cut anew once it is filled.
+fn is_overtaken(file: &File) -> bool {
+    let Some(at) = expected(file) else { return false };
+    let near = at..at.saturating_add(OVERTAKING);
+    file.pieces.unstored().filter(|(_, p)| is_waiting(p)).all(|(from, _)| near.contains(&from))
 }
 
 fn is_waiting(piece: &Piece) -> bool {
