@@ -21,8 +21,6 @@ use crate::volume::work::Task;
 const STRIDE: u64 = 4 << 20;
 /// Begin streaming a file when this much of it is waiting.
 pub(in crate::volume) const BEGIN: u64 = 4 << 20;
-/// The requests of one writer hardly ever overtake each other by more than this many bytes.
-const OVERTAKING: u64 = 32 << 20;
 
 impl Volume {
     /// Cut what can be cut and queue the chunks. Where the unwritten bytes are scattered, spill them instead.
@@ -34,7 +32,7 @@ impl Volume {
                 self.work.push(Task::Chunk { inode: inode.clone(), offset, id, data });
             }
         }
-        let is_scattered = |f: &Box<File>| scattered_bytes(f) >= BEGIN && !is_overtaken(f);
+        let is_scattered = |f: &Box<File>| bytes(astray(f, self.is_stuck(f))) >= BEGIN;
         let scattered = !any && inode.inner.lock().file.as_ref().is_some_and(is_scattered);
         if scattered { self.spill(inode) } else { Ok(()) }
     }
@@ -42,9 +40,14 @@ impl Volume {
     /// Memory is short: cut what can be cut; where nothing can be and nothing is on its way, spill.
     pub(in crate::volume) fn relieve(&self, inode: &Arc<Inode>) -> Result<()> {
         self.advance(inode)?;
-        let is_stuck = |f: &Box<File>| !self.is_ready(f) && scattered_bytes(f) == f.pieces.dirty_bytes();
-        let stuck = self.gauge.is_full() && inode.inner.lock().file.as_ref().is_some_and(is_stuck);
+        let is_stuck = |f: &Box<File>| !self.is_ready(f) && self.is_stuck(f);
+        let stuck = inode.inner.lock().file.as_ref().is_some_and(is_stuck);
         if stuck { self.spill(inode) } else { Ok(()) }
+    }
+
+    /// Whether memory is short and nothing of this file is on its way to the log.
+    fn is_stuck(&self, file: &File) -> bool {
+        self.gauge.is_full() && bytes(waiting_pieces(file)) == file.pieces.dirty_bytes()
     }
 
     /// Whether there is enough where the next bytes are expected for a cut.
@@ -82,11 +85,15 @@ impl Volume {
         }
     }
 
-    /// Cut up to [`STRIDE`] bytes from the frontier on; `None` when there is not enough in one run.
+    /// Cut up to [`STRIDE`] bytes from the frontier on; `None` when there is not enough in one run. Nothing when
+    /// another thread was faster: try again.
     fn cut_stride(&self, inode: &Arc<Inode>) -> Result<Option<Vec<(u64, u64, Bytes)>>> {
-        let Some(start) = self.frontier(inode)? else { return Ok(None) };
+        let Some((start, seen)) = self.frontier(inode)? else { return Ok(None) };
         let mut inner = inode.inner.lock();
         let Some(file) = inner.file.as_mut() else { return Ok(None) };
+        if file.frontier != seen {
+            return Ok(Some(Vec::new()));
+        }
         let mut run = Run::take(file, start, || self.next_piece());
         let mut chunks = Vec::new();
         while let Some((at, data)) = run.cut(&self.chunker) {
@@ -100,31 +107,26 @@ impl Volume {
     }
 
     /// Where cutting goes on: at the frontier if bytes wait there, else at the boundary of the settled chunk
-    /// in which the longest waiting run begins (its head is read in as a piece).
-    fn frontier(&self, inode: &Arc<Inode>) -> Result<Option<u64>> {
-        let (run, base, base_size, base_end) = {
+    /// in which the longest waiting run begins (its head is read in as a piece). Also what the frontier was.
+    fn frontier(&self, inode: &Arc<Inode>) -> Result<Option<(u64, Option<u64>)>> {
+        let (run, seen, base, base_size, base_end) = {
             let inner = inode.inner.lock();
             let Some(file) = &inner.file else { return Ok(None) };
             if self.is_ready(file) {
-                return Ok(expected(file));
+                return Ok(expected(file).map(|at| (at, file.frontier)));
             }
-            if is_overtaken(file) {
-                return Ok(None);
-            }
-            let Some(run) = file.pieces.unstored().find(|(at, p)| is_waiting(p) && waiting(file, *at) >= BEGIN / 2)
-            else {
-                return Ok(None);
-            };
-            (run.0, file.base.clone(), file.base_size, file.pieces.base_end())
+            let mut runs = astray(file, self.is_stuck(file));
+            let Some(run) = runs.find(|(at, _)| waiting(file, *at) >= BEGIN / 2) else { return Ok(None) };
+            (run.0, file.frontier, file.base.clone(), file.base_size, file.pieces.base_end())
         };
         if run > base_end {
             // Behind other pieces, not at a boundary perhaps: settling finds its way back to these cuts.
-            return Ok(Some(run));
+            return Ok(Some((run, seen)));
         }
         let from = run.saturating_sub(u64::from(run == base_end && run > 0));
         let span = manifest::extents(&self.blocks, &base, base_size, from).next().transpose()?;
         let Some(span) = span.filter(|s| s.start < run && matches!(s.extent, manifest::Extent::Data(_))) else {
-            return Ok(Some(run));
+            return Ok(Some((run, seen)));
         };
         let head = self.read_content(inode, span.start, usize::try_from(run - span.start).unwrap_or(0))?;
         let mut inner = inode.inner.lock();
@@ -135,7 +137,7 @@ impl Volume {
             return Ok(None);
         }
         file.pieces.put(span.start, Piece { len: head.len() as u64, source: Source::Dirty(head) });
-        Ok(Some(span.start))
+        Ok(Some((span.start, seen)))
     }
 }
 
@@ -144,21 +146,25 @@ fn expected(file: &File) -> Option<u64> {
     file.frontier.or((file.base_size == 0).then_some(0))
 }
 
-/// Whether all that waits lies just behind where the next bytes are expected. Then these are on their way: cutting
-/// behind the gap, or spilling, would store what has to be cut anew once it is filled.
-fn is_overtaken(file: &File) -> bool {
-    let Some(at) = expected(file) else { return false };
-    let near = at..at.saturating_add(OVERTAKING);
-    file.pieces.unstored().filter(|(_, p)| is_waiting(p)).all(|(from, _)| near.contains(&from))
+/// The waiting pieces in front of which nothing is on its way. Those behind the place where the next bytes are expected
+/// have overtaken these: to cut or spill them now would be to store what has to be cut anew once the gap is filled.
+/// Unless the file is `stuck`.
+fn astray(file: &File, stuck: bool) -> impl Iterator<Item = (u64, &Piece)> {
+    let expected = if stuck { None } else { expected(file) };
+    waiting_pieces(file).filter(move |(at, _)| expected.is_none_or(|expected| *at < expected))
+}
+
+/// The pieces that wait and are not on their way.
+fn waiting_pieces(file: &File) -> impl Iterator<Item = (u64, &Piece)> {
+    file.pieces.unstored().filter(|(_, piece)| is_waiting(piece))
+}
+
+fn bytes<'p>(pieces: impl Iterator<Item = (u64, &'p Piece)>) -> u64 {
+    pieces.map(|(_, piece)| piece.len).sum()
 }
 
 fn is_waiting(piece: &Piece) -> bool {
     matches!(piece.source, Source::Dirty(_) | Source::Sealing { cut: false, .. })
-}
-
-/// Bytes that wait and are not on their way.
-fn scattered_bytes(file: &File) -> u64 {
-    file.pieces.unstored().filter(|(_, p)| is_waiting(p)).map(|(_, p)| p.len).sum()
 }
 
 /// Bytes in memory from `at` on without a gap, counted up to [`STRIDE`].
