@@ -133,7 +133,7 @@ impl Volume {
         let (mut room, mut away) = (PUT_AWAY, HashSet::new());
         for inode in self.listed() {
             let pieces = inode.inner.lock().file.as_ref().map_or(0, |file| file.pieces.len());
-            if pieces > SCATTERED && pieces <= room {
+            if pieces > SCATTERED && pieces <= room && !self.is_streamed(&inode) {
                 self.spill(&inode)?;
                 self.commit(Some(&inode))?;
                 room -= pieces;

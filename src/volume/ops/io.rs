@@ -133,7 +133,19 @@ impl Volume {
             return Ok(());
         }
         self.store_cut(inode)?;
+        if self.is_streamed(inode) && self.settle(inode)? {
+            return Ok(());
+        }
         self.spill(inode)
+    }
+
+    /// Whether a file was written front to back and all but its last chunk is cut: then settling it costs no more than
+    /// journaling its pieces, and no byte is stored twice.
+    pub(in crate::volume) fn is_streamed(&self, inode: &Arc<Inode>) -> bool {
+        let inner = inode.inner.lock();
+        let Some(file) = &inner.file else { return false };
+        let cut = |at: u64| file.size.saturating_sub(at) < self.chunker.longest(at) as u64;
+        !file.journaled && file.base_size == 0 && file.frontier.is_some_and(cut)
     }
 
     /// A regular file's node.
