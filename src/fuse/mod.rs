@@ -19,6 +19,7 @@ mod mount;
 mod mountinfo;
 mod options;
 mod reply;
+mod side;
 mod unmount;
 mod waiting;
 mod workers;

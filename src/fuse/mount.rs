@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use fuser::{BackgroundSession, Config, Session, SessionACL};
 
-use super::adapter::Adapter;
 use super::dirty::Dirty;
 use super::failstop::Watched;
 use super::invalidate::KernelCache;
 use super::linger::Linger;
 use super::options::MountOptions;
+use super::side::Adapter;
 use super::unmount::{Unmount, unmount};
 use super::waiting::Waiting;
 use super::workers::Workers;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Lsn;
+use super::ahead::Ahead;
 use super::arena_file::Arena;
 use super::disk::DiskFile;
 use super::header::{ArenaHeader, FIRST, arena_name};
@@ -16,16 +17,6 @@ use super::scan::{Depth, Scanner, Step};
 use super::staged::Staged;
 use super::table::{Place, spread};
 use crate::base::{Bid, Context, Error, Kind, Result};
-
-/// Space is reserved in the file in steps of this many bytes.
-const STEP: u64 = 4 << 20;
-/// Writeback starts each time this many bytes have gathered.
-const WRITEBACK: u64 = 8 << 20;
-/// Zeros written ahead when small syncs come in a row, so that they need not commit metadata.
-const AHEAD: u64 = 1 << 20;
-/// A sync of fewer bytes than this is small.
-const SMALL_SYNC: u64 = 128 << 10;
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What to append.
 pub struct Entry<'a> {
@@ -72,13 +63,7 @@ pub struct Appender {
     pub previous: (u32, u64),
     /// Number of the next arena.
     pub next_number: u32,
-    /// Space is reserved up to this offset.
-    pub allocated: u64,
-    zeroed: u64,
-    written_back: u64,
-    /// Durable position seen by the last append, and how many small syncs came in a row.
-    last_durable: Lsn,
-    small_syncs: u32,
+    ahead: Ahead,
     moves: Vec<Move>,
 }
 
@@ -99,19 +84,8 @@ impl Move {
 impl Appender {
     /// A writing end that continues `active`, or starts an arena behind `previous`.
     pub fn new(active: Option<Arc<Arena>>, previous: (u32, u64), next_number: u32, allocated: u64) -> Self {
-        let written_back = active.as_ref().map_or(FIRST, |a| a.end());
-        Self {
-            active,
-            broken: false,
-            previous,
-            next_number,
-            allocated,
-            zeroed: 0,
-            written_back,
-            last_durable: Lsn::ZERO,
-            small_syncs: 0,
-            moves: Vec::new(),
-        }
+        let ahead = Ahead::new(allocated, active.as_ref().map_or(FIRST, |a| a.end()));
+        Self { active, broken: false, previous, next_number, ahead, moves: Vec::new() }
     }
 
     /// Where what ended at `lsn` ends now.
@@ -184,7 +158,7 @@ impl Log {
         if header.kind == Type::Block {
             arena.add(&header.id, Place::new(offset, header));
         }
-        write_ahead(appender, arena, end, durable);
+        appender.ahead.appended(arena, end, durable);
         Ok(lsn)
     }
 
@@ -199,7 +173,7 @@ impl Log {
         };
         // Only while no newer arena may have come to count.
         let fits_reserve = |a: &Appender, arena: &Arena| {
-            space == Space::Reserve && a.active.is_some() && arena.end() + size <= a.allocated
+            space == Space::Reserve && a.active.is_some() && arena.end() + size <= a.ahead.reserved()
         };
         if arena.end() + size > self.options.arena_size && arena.end() > FIRST {
             match self.roll(appender, &arena) {
@@ -208,8 +182,8 @@ impl Log {
                 Err(e) => return Err(e),
             }
         }
-        let step = STEP.min(self.options.arena_size / 16);
-        match reserve(appender, &arena, arena.end() + size + self.options.reserve, step) {
+        let wanted = arena.end() + size + self.options.reserve;
+        match appender.ahead.reserve(&arena, wanted, self.options.arena_size / 16) {
             Err(e) if e.kind() == Kind::Full && fits_reserve(appender, &arena) => Ok(arena),
             other => other.map(|()| arena),
         }
@@ -327,7 +301,7 @@ impl Log {
         let mut appender = self.append.lock();
         let Some(arena) = appender.active.clone().filter(|_| !appender.broken) else { return Ok(()) };
         arena.file.truncate(arena.end()).io("trim arena", || arena.name())?;
-        appender.allocated = arena.end();
+        appender.ahead.trimmed(arena.end());
         arena.sync()
     }
 }
@@ -366,54 +340,10 @@ fn rewrite(old: &Arena, shift: &Move, file: &dyn DiskFile, salt: Salt) -> Result
 fn write_record(file: &dyn DiskFile, header: &Header, salt: Salt, offset: u64, parts: &[&[u8]]) -> std::io::Result<()> {
     let head = header.encode(salt, offset);
     let used: u64 = record::HEADER as u64 + u64::from(header.len);
-    let pad = &ZEROS[..usize::try_from(header.size() - used).unwrap_or(0)];
+    let pad = &[0; ALIGN as usize][..usize::try_from(header.size() - used).unwrap_or(0)];
     match parts {
         [one] => file.write_at(&[&head, one, pad], offset),
         [one, two] => file.write_at(&[&head, one, two, pad], offset),
         many => file.write_at(&[&[&head[..]], many, &[pad]].concat(), offset),
     }
-}
-
-/// Reserve space up to `wanted`, in steps where there is room for steps.
-fn reserve(appender: &mut Appender, arena: &Arena, wanted: u64, step: u64) -> Result<()> {
-    if wanted <= appender.allocated {
-        return Ok(());
-    }
-    let from = appender.allocated;
-    let reached = match arena.file.allocate(from, wanted + step - from) {
-        Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => arena.file.allocate(from, wanted - from).map(|()| wanted),
-        other => other.map(|()| wanted + step),
-    };
-    appender.allocated = reached.io("reserve space", || arena.name())?;
-    Ok(())
-}
-
-/// What helps the next sync: zeros ahead for small ones, early writeback for big ones.
-fn write_ahead(appender: &mut Appender, arena: &Arena, end: u64, durable: Lsn) {
-    if durable != appender.last_durable {
-        let same = durable.arena() == appender.last_durable.arena();
-        let small = same && durable.offset() - appender.last_durable.offset() < SMALL_SYNC;
-        appender.small_syncs = if small { appender.small_syncs + 1 } else { 0 };
-        appender.last_durable = durable;
-    }
-    if appender.small_syncs >= 2 && end > appender.zeroed {
-        let stop = (end + AHEAD).min(appender.allocated);
-        if write_zeros(&*arena.file, end, stop).is_ok() {
-            appender.zeroed = stop;
-        }
-    }
-    if end - appender.written_back >= WRITEBACK {
-        arena.file.start_writeback(appender.written_back, end - appender.written_back);
-        appender.written_back = end;
-    }
-}
-
-fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
-    let mut at = from;
-    while at < to {
-        let n = (to - at).min(ZEROS.len() as u64);
-        file.write_at(&[&ZEROS[..usize::try_from(n).unwrap_or(0)]], at)?;
-        at += n;
-    }
-    Ok(())
 }

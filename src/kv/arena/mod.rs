@@ -5,6 +5,7 @@
 //! never truncate in front of damage that was once acknowledged, and never report durability without
 //! a successful sync behind it.
 
+mod ahead;
 mod append;
 mod arena_file;
 mod aside;

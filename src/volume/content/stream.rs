@@ -141,9 +141,22 @@ impl Volume {
     }
 }
 
-/// Where a writer that goes front to back is expected to have left the next bytes.
+/// Where a writer that goes front to back is expected to have left the next bytes: at the frontier, or behind what
+/// was spilled there.
 fn expected(file: &File) -> Option<u64> {
-    file.frontier.or((file.base_size == 0).then_some(0))
+    let mut at = file.frontier.or((file.base_size == 0).then_some(0))?;
+    loop {
+        let from = at;
+        for (start, len, segment) in file.pieces.segments(at..at.saturating_add(STRIDE)) {
+            match segment {
+                Segment::Piece { piece, .. } if !is_waiting(piece) && start == at => at += len,
+                _ => return Some(at),
+            }
+        }
+        if at == from {
+            return Some(at);
+        }
+    }
 }
 
 /// The waiting pieces in front of which nothing is on its way. Those behind the place where the next bytes are expected

@@ -6,7 +6,7 @@ use crate::base::{Error, Kind, Result, limits};
 use crate::causal::NodeKind;
 use crate::volume::Volume;
 use crate::volume::api::Ino;
-use crate::volume::content::{BEGIN, File};
+use crate::volume::content::{BEGIN, File, SCATTERED};
 use crate::volume::inode::{Inner, Inode};
 use crate::volume::work::Task;
 
@@ -139,13 +139,14 @@ impl Volume {
         self.spill(inode)
     }
 
-    /// Whether a file was written front to back and all but its last chunk is cut: then settling it costs no more than
-    /// journaling its pieces, and no byte is stored twice.
+    /// Whether a file was written front to back and all but its last chunk is cut: if that is many pieces, settling it
+    /// costs less than journaling them.
     pub(in crate::volume) fn is_streamed(&self, inode: &Arc<Inode>) -> bool {
         let inner = inode.inner.lock();
         let Some(file) = &inner.file else { return false };
         let cut = |at: u64| file.size.saturating_sub(at) < self.chunker.longest(at) as u64;
-        !file.journaled && file.base_size == 0 && file.frontier.is_some_and(cut)
+        let many = file.pieces.len() > SCATTERED;
+        many && !file.journaled && file.base_size == 0 && file.frontier.is_some_and(cut)
     }
 
     /// A regular file's node.
