@@ -28,12 +28,14 @@ pub(super) struct Tended {
     sealed: Instant,
     /// Bytes stored until then since the volume was opened.
     stored: u64,
+    /// Freed memory went back to the system.
+    trimmed: Instant,
     pub expired: Option<Instant>,
 }
 
 impl Default for Tended {
     fn default() -> Self {
-        Self { sealed: Instant::now(), stored: 0, expired: None }
+        Self { sealed: Instant::now(), stored: 0, trimmed: Instant::now(), expired: None }
     }
 }
 
@@ -60,7 +62,15 @@ impl Volume {
             self.collect_if_due()?;
             let mut tended = self.tended.lock();
             (tended.sealed, tended.stored) = (Instant::now(), stored);
+            let trim = tended.trimmed.elapsed() >= SEAL_AFTER;
+            if trim {
+                tended.trimmed = Instant::now();
+            }
             drop(tended);
+            // What a busy time has left free goes back to the system now and then.
+            if trim {
+                self.trim();
+            }
             return Ok(waiting || !self.ns.lock().unsealed.is_empty());
         }
         Ok(waiting || unsealed > 0)
@@ -77,6 +87,10 @@ impl Volume {
         self.blocks.forget_caches();
         self.tree.forget_cache();
         self.ns.lock().table.sweep();
+        self.trim();
+    }
+
+    fn trim(&self) {
         if let Some(trim) = &self.options.trim {
             trim();
         }

@@ -18,6 +18,9 @@ use super::staged::Staged;
 use super::table::{Place, spread};
 use crate::base::{Bid, Context, Error, Kind, Result};
 
+/// What fills a record up to the next boundary, at most.
+const PAD: [u8; 8] = [0; 8];
+
 /// What to append.
 pub struct Entry<'a> {
     pub kind: Type,
@@ -340,7 +343,7 @@ fn rewrite(old: &Arena, shift: &Move, file: &dyn DiskFile, salt: Salt) -> Result
 fn write_record(file: &dyn DiskFile, header: &Header, salt: Salt, offset: u64, parts: &[&[u8]]) -> std::io::Result<()> {
     let head = header.encode(salt, offset);
     let used: u64 = record::HEADER as u64 + u64::from(header.len);
-    let pad = &[0; ALIGN as usize][..usize::try_from(header.size() - used).unwrap_or(0)];
+    let pad = &PAD[..usize::try_from(header.size() - used).unwrap_or(0)];
     match parts {
         [one] => file.write_at(&[&head, one, pad], offset),
         [one, two] => file.write_at(&[&head, one, two, pad], offset),

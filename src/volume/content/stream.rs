@@ -32,16 +32,16 @@ impl Volume {
                 self.work.push(Task::Chunk { inode: inode.clone(), offset, id, data });
             }
         }
-        let is_scattered = |f: &Box<File>| bytes(astray(f, self.is_stuck(f))) >= BEGIN;
-        let scattered = !any && inode.inner.lock().file.as_ref().is_some_and(is_scattered);
+        let is_scattered = |f: &File| bytes(astray(f, self.is_stuck(f))) >= BEGIN;
+        let scattered = !any && inode.inner.lock().file.as_deref().is_some_and(is_scattered);
         if scattered { self.spill(inode) } else { Ok(()) }
     }
 
     /// Memory is short: cut what can be cut; where nothing can be and nothing is on its way, spill.
     pub(in crate::volume) fn relieve(&self, inode: &Arc<Inode>) -> Result<()> {
         self.advance(inode)?;
-        let is_stuck = |f: &Box<File>| !self.is_ready(f) && self.is_stuck(f);
-        let stuck = inode.inner.lock().file.as_ref().is_some_and(is_stuck);
+        let is_stuck = |f: &File| !self.is_ready(f) && self.is_stuck(f);
+        let stuck = inode.inner.lock().file.as_deref().is_some_and(is_stuck);
         if stuck { self.spill(inode) } else { Ok(()) }
     }
 
