@@ -1,6 +1,7 @@
 //! Bad input and faults: each gives one clear sentence with what to do, the right exit code, nothing lost.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,32 @@ fn a_truncated_store_is_six_with_a_sentence_and_never_an_empty_volume() {
         home.mount().failed(6, &["cannot open the volume", "default", "backup"]);
         home.run(&["ls", "/"]).failed(6, &["cannot open the volume"]);
     }
+}
+
+#[test]
+fn a_damaged_entry_of_the_journal_is_told_by_fsck_until_it_is_asked_to_mend() {
+    let home = Home::new("journal");
+    home.mount().done();
+    for n in 0..8 {
+        let mut file = fs::File::create(home.mountpoint().join(format!("f{n}"))).unwrap();
+        file.write_all(b"short").unwrap();
+        file.sync_all().unwrap();
+    }
+    home.end(Signal::KILL);
+    let arena = arenas(&home).into_iter().max_by_key(|f| fs::metadata(f).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&arena).unwrap();
+    let entries: Vec<usize> = (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"LvRc\x02")).collect();
+    assert!(entries.len() >= 4, "{entries:?}: did the layout of the log change?");
+    bytes[entries[entries.len() / 2] + 70] ^= 1;
+    fs::write(&arena, bytes).unwrap();
+    home.mount().done();
+    home.run(&["unmount", &shown(&home.mountpoint())]).done();
+    for arguments in [&["fsck"][..], &["fsck", "--read-data"], &["fsck", "--repair"]] {
+        let said = home.run(arguments);
+        said.failed(6, &["damage in 1 places"]);
+        assert!(said.out.contains("damaged: default:(the log): an entry of the journal"), "{said:?}");
+    }
+    home.run(&["fsck"]).done();
 }
 
 #[test]

@@ -54,6 +54,20 @@ fn the_daemon_ends_with_its_last_mount() {
 }
 
 #[test]
+fn a_mount_right_after_an_unmount_is_not_taken_by_the_daemon_that_ends() {
+    let home = Home::new("remount");
+    home.mount().done();
+    for round in 0..25 {
+        let old = home.daemon().unwrap();
+        home.run(&["unmount", &shown(&home.mountpoint())]).done();
+        home.mount().done();
+        home.wait_for_end(old);
+        assert!(is_mounted(&home.mountpoint()), "round {round}");
+    }
+    home.end(Signal::TERM);
+}
+
+#[test]
 fn a_kill_is_followed_by_mount_that_just_works() {
     let home = Home::new("kill");
     let file = home.mountpoint().join("f");

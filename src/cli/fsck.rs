@@ -41,7 +41,10 @@ fn describe(report: &FsckReport) -> String {
     for damage in &report.unrepairable {
         let path = printable(&damage.path.to_string());
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "damaged: {path} (block {}): {}", damage.block, damage.reason);
+        let _ = match damage.block.as_str() {
+            "" => writeln!(out, "damaged: {path}: {}", damage.reason),
+            block => writeln!(out, "damaged: {path} (block {block}): {}", damage.reason),
+        };
     }
     out
 }
@@ -52,7 +55,7 @@ fn verdict(report: &FsckReport, repair: bool) -> Outcome {
         return Ok(());
     }
     let left = report.bad.saturating_sub(report.repaired);
-    let failure = Failure::new(Kind::Corrupt, "verify everything", "", format!("{left} blocks are damaged"));
+    let failure = Failure::new(Kind::Corrupt, "verify everything", "", format!("damage in {left} places"));
     Err(if repair {
         failure.next("Copy what is still readable and restore the paths named above from a backup.")
     } else {

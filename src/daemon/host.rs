@@ -142,6 +142,7 @@ impl Hosted {
     }
 
     fn end(self) -> Result<()> {
+        self.service.begin_to_end();
         // Nobody new is answered from here on.
         let _ = std::fs::remove_file(self.service.home.socket());
         self.runtime.shutdown_timeout(GRACE);

@@ -23,6 +23,7 @@ mod memory;
 mod mounts;
 mod opening;
 mod place;
+mod scars;
 mod server;
 mod service;
 mod sharing;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::config::{Config, Profile};
 use super::exchange::{Exchange, Remote};
 use super::hosted::{Hosted, Report};
+use super::scars::Scars;
 use super::{memory, sharing};
 use crate::base::port::{Clock, Entropy, System};
 use crate::base::{Context, DeviceId, Error, Kind, NodeId, Result, WriterIndex};
@@ -112,7 +113,9 @@ fn start(
     for damage in &found.damaged {
         tracing::error!(volume = %id, "damage in the log: {damage}; run `lovage fsck`");
     }
-    Ok(Arc::new(Live { volume, device: device.device_id() }))
+    let scars = Scars::of(dir);
+    scars.add(&found.damaged)?;
+    Ok(Arc::new(Live { volume, device: device.device_id(), scars }))
 }
 
 fn options(config: &Config) -> Options {
@@ -130,6 +133,7 @@ fn options(config: &Config) -> Options {
 struct Live {
     volume: Arc<Volume>,
     device: DeviceId,
+    scars: Scars,
 }
 
 impl Live {
@@ -207,8 +211,15 @@ impl Hosted for Live {
     fn verify(&self, repair: bool, read_data: bool, report: Report<'_>) -> Result<FsckReport> {
         let found = self.volume.verify(repair, read_data, &mut Self::phases(report))?;
         let damage = |hit: Hit| Damage { path: RawPath::new(hit.path), block: hit.block, reason: hit.reason };
-        let unrepairable = found.unrepairable.into_iter().map(damage).collect();
-        Ok(FsckReport { checked: found.checked, bad: found.bad, repaired: found.repaired, unrepairable })
+        let mut unrepairable: Vec<Damage> = found.unrepairable.into_iter().map(damage).collect();
+        let scars = self.scars.list()?;
+        let bad = found.bad.saturating_add(scars.len() as u64);
+        let told = |reason| Damage { path: RawPath::new(b"(the log)".to_vec()), block: String::new(), reason };
+        unrepairable.extend(scars.into_iter().map(told));
+        if repair {
+            self.scars.forget()?;
+        }
+        Ok(FsckReport { checked: found.checked, bad, repaired: found.repaired, unrepairable })
     }
 
     fn close(&self) -> Result<()> {

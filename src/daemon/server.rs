@@ -60,7 +60,13 @@ fn converse(stream: UnixStream, service: &Arc<Service>) -> Result<()> {
     prepare.and_then(|()| stream.set_write_timeout(Some(PATIENCE))).io("take a command", String::new)?;
     let mut client = ToClient(stream);
     let Some(Frame::Json(text)) = read_frame(&mut client.0)? else { return Ok(()) };
+    if service.is_ending() {
+        return Ok(()); // without an answer, as if no daemon ran
+    }
     let answered = understand(&text).and_then(|request| answer(service, request, &mut client));
+    if answered.is_err() && service.is_ending() {
+        return Ok(());
+    }
     client.send(&answered.map_or_else(Reply::Failed, Reply::Done))
 }
 

@@ -17,7 +17,8 @@ use super::logging::Logging;
 use super::mounts::{MountOptions, Mounts};
 use super::place::{self, Place};
 use super::volumes::Volumes;
-use crate::base::Result;
+use crate::base::sync::RwLock;
+use crate::base::{Error, Kind, Result};
 use crate::wire::control::{Mounted, PathArg};
 
 /// A home held open by this process.
@@ -31,6 +32,8 @@ pub struct Service {
     pub(super) mounts: Mounts,
     /// End when the last mount is gone.
     only_for_mounts: AtomicBool,
+    /// This ends. Held for reading while something is being mounted: nothing is mounted on the way out.
+    ended: RwLock<bool>,
     quit: Notify,
     _lock: HomeLock,
 }
@@ -64,6 +67,7 @@ impl Service {
             exchange,
             mounts: Mounts::new(home.clone()),
             only_for_mounts: AtomicBool::new(false),
+            ended: RwLock::new(false),
             quit: Notify::new(),
             home,
             _lock: lock,
@@ -76,8 +80,12 @@ impl Service {
         Self::open(home, purpose, None, keys, make, net.then(NetChoice::default))
     }
 
-    /// Mount a volume. When this returns the mount works.
+    /// Mount a volume. When this returns the mount works. [`Kind::Unreachable`] once this ends.
     pub fn mount(self: &Arc<Self>, options: &MountOptions) -> Result<Mounted> {
+        let ended = self.ended.read();
+        if *ended {
+            return Err(Error::new(Kind::Unreachable, "mount", "this daemon is ending"));
+        }
         let known = self.volumes.find_or_make_default(&options.volume)?;
         let volume = self.volumes.open(&known)?;
         let reads = self.exchange.replica(known.id).is_some_and(|replica| !replica.role().writes());
@@ -105,9 +113,21 @@ impl Service {
 
     fn mount_ended(&self) {
         self.mounts.prune();
+        let mut ended = self.ended.write();
         if self.only_for_mounts.load(Ordering::Relaxed) && self.mounts.is_empty() {
+            *ended = true;
             self.quit.notify_one();
         }
+    }
+
+    /// From now on nothing is mounted and no question answered: whoever asks is to start another daemon.
+    pub(super) fn begin_to_end(&self) {
+        *self.ended.write() = true;
+    }
+
+    /// Whether this ends.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.ended.read()
     }
 
     /// Resolves once there is nothing left to serve.

@@ -65,7 +65,7 @@ impl Volume {
             created: recovery.checkpoint.is_none() && recovery.journal.is_empty(),
             unclean: recovery.unclean,
             replayed: recovery.journal.len(),
-            damaged: recovery.quarantined.iter().map(|finding| format!("{finding:?}")).collect(),
+            damaged: recovery.quarantined.iter().map(ToString::to_string).collect(),
         };
         if opened.created && !setup.make {
             let damage = opened.damaged.join(", ");

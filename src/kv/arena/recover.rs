@@ -65,6 +65,23 @@ pub enum Damage {
     Arena,
 }
 
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { arena, offset, damage } = self;
+        match damage {
+            Damage::Block(id) => write!(f, "the block {id} is damaged"),
+            Damage::Journal { .. } => {
+                write!(f, "an entry of the journal is damaged: changes synced before a crash are lost")
+            }
+            Damage::Unknown => write!(f, "a record cannot be read: blocks or changes are lost"),
+            Damage::Arena => {
+                return write!(f, "the whole of arena {arena} cannot be read: its blocks and changes are lost");
+            }
+        }?;
+        write!(f, " (arena {arena} at {offset})")
+    }
+}
+
 impl Log {
     /// Open the log on `disk`, creating it if the disk is empty. Cost: the journal tail since the
     /// last checkpoint, and the headers of the active arena.

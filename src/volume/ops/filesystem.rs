@@ -46,7 +46,7 @@ impl FileSystem for Volume {
         self.release_file(fh)
     }
     fn read(&self, ino: Ino, offset: u64, len: u32) -> Result<Vec<u8>> {
-        self.read_file(ino, offset, len)
+        self.read_file(ino, offset, len).inspect_err(|error| self.tell_damage(ino, error))
     }
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<u32> {
         self.write_file(ino, offset, data)

@@ -149,6 +149,15 @@ impl Volume {
         many && !file.journaled && file.base_size == 0 && file.frontier.is_some_and(cut)
     }
 
+    /// Damage was met in a file: say in which.
+    pub(super) fn tell_damage(&self, ino: Ino, error: &Error) {
+        if error.kind() == Kind::Corrupt
+            && let Ok(inode) = self.inode(ino)
+        {
+            tracing::error!(path = self.path_of(inode.id), "damaged: {}", error.chain());
+        }
+    }
+
     /// A regular file's node.
     pub(in crate::volume) fn file(&self, ino: Ino) -> Result<Arc<Inode>> {
         let inode = self.inode(ino)?;
