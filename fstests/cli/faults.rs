@@ -135,7 +135,7 @@ fn a_damaged_entry_of_the_journal_is_told_by_fsck_until_it_is_asked_to_mend() {
     home.run(&["unmount", &shown(&home.mountpoint())]).done();
     for arguments in [&["fsck"][..], &["fsck", "--read-data"], &["fsck", "--repair"]] {
         let said = home.run(arguments);
-        said.failed(6, &["damage in 1 places"]);
+        said.failed(6, &["damaged places: 1"]);
         assert!(said.out.contains("damaged: default:(the log): an entry of the journal"), "{said:?}");
     }
     home.run(&["fsck"]).done();

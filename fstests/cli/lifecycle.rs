@@ -60,8 +60,11 @@ fn a_mount_right_after_an_unmount_is_not_taken_by_the_daemon_that_ends() {
     for round in 0..25 {
         let old = home.daemon().unwrap();
         home.run(&["unmount", &shown(&home.mountpoint())]).done();
-        home.mount().done();
-        home.wait_for_end(old);
+        let said = home.mount().done();
+        // It may be quick enough for the old one to stay.
+        if !said.out.contains(&format!("process {old})")) {
+            home.wait_for_end(old);
+        }
         assert!(is_mounted(&home.mountpoint()), "round {round}");
     }
     home.end(Signal::TERM);

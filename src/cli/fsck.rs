@@ -55,7 +55,7 @@ fn verdict(report: &FsckReport, repair: bool) -> Outcome {
         return Ok(());
     }
     let left = report.bad.saturating_sub(report.repaired);
-    let failure = Failure::new(Kind::Corrupt, "verify everything", "", format!("damage in {left} places"));
+    let failure = Failure::new(Kind::Corrupt, "verify everything", "", format!("damaged places: {left}"));
     Err(if repair {
         failure.next("Copy what is still readable and restore the paths named above from a backup.")
     } else {
