@@ -131,7 +131,8 @@ fn a_damaged_entry_of_the_journal_is_told_by_fsck_until_it_is_asked_to_mend() {
     assert!(entries.len() >= 4, "{entries:?}: did the layout of the log change?");
     bytes[entries[entries.len() / 2] + 70] ^= 1;
     fs::write(&arena, bytes).unwrap();
-    home.mount().done();
+    let said = home.mount().done();
+    assert!(said.err.contains("lovage fsck"), "{said:?}");
     home.run(&["unmount", &shown(&home.mountpoint())]).done();
     for arguments in [&["fsck"][..], &["fsck", "--read-data"], &["fsck", "--repair"]] {
         let said = home.run(arguments);
@@ -139,6 +140,33 @@ fn a_damaged_entry_of_the_journal_is_told_by_fsck_until_it_is_asked_to_mend() {
         assert!(said.out.contains("damaged: default:(the log): an entry of the journal"), "{said:?}");
     }
     home.run(&["fsck"]).done();
+}
+
+#[test]
+fn a_damaged_checkpoint_is_told_and_nothing_is_lost_with_it() {
+    for round in 0..2 {
+        let home = Home::new("checkpoint");
+        for n in 0..3 {
+            home.mount().done();
+            fs::write(home.mountpoint().join(format!("f{n}")), format!("content {n}")).unwrap();
+            home.end(Signal::TERM);
+        }
+        let arena = arenas(&home).into_iter().max_by_key(|f| fs::metadata(f).unwrap().len()).unwrap();
+        let mut bytes = fs::read(&arena).unwrap();
+        let last = (0..bytes.len()).step_by(8).rfind(|at| bytes[*at..].starts_with(b"LvRc\x03")).unwrap();
+        // Its content, or its header.
+        bytes[last + if round == 0 { 70 } else { 9 }] ^= 1;
+        fs::write(&arena, bytes).unwrap();
+        let said = home.mount().done();
+        assert!(said.err.contains("lovage fsck"), "{said:?}");
+        for n in 0..3 {
+            let file = home.mountpoint().join(format!("f{n}"));
+            assert_eq!(fs::read_to_string(file).unwrap(), format!("content {n}"));
+        }
+        home.end(Signal::TERM);
+        home.run(&["fsck", "--repair"]).failed(6, &["damaged places: 1"]);
+        home.run(&["fsck", "--read-data"]).done();
+    }
 }
 
 #[test]

@@ -64,6 +64,9 @@ pub fn show(session: &Session<'_>, value: &Value) -> Result<(), Failure> {
         return output::json(value);
     }
     let mounted: Mounted = output::typed(value.clone())?;
+    if mounted.damage > 0 {
+        output::note("damage was found in the log: something that was stored may be missing. See `lovage fsck`.");
+    }
     let how = if mounted.read_only { " read-only" } else { "" };
     output::line(&format!("{} is mounted on {}{how} (process {})", mounted.volume, mounted.dir, mounted.pid))
 }

@@ -31,6 +31,8 @@ pub trait Hosted: Send + Sync + Debug {
     fn collect(&self, dry_run: bool, report: Report<'_>) -> Result<GcReport>;
     /// Verify structure, and content too when `read_data`.
     fn verify(&self, repair: bool, read_data: bool, report: Report<'_>) -> Result<FsckReport>;
+    /// How many damaged places in the log `verify` has still to tell of.
+    fn damage(&self) -> u64;
     /// Everything durable, workers stopped. Later operations fail.
     fn close(&self) -> Result<()>;
 }

@@ -114,7 +114,9 @@ fn start(
         tracing::error!(volume = %id, "damage in the log: {damage}; run `lovage fsck`");
     }
     let scars = Scars::of(dir);
-    scars.add(&found.damaged)?;
+    if let Err(error) = scars.add(&found.damaged) {
+        tracing::warn!(volume = %id, "cannot remember the damage for `lovage fsck`: {}", error.chain());
+    }
     Ok(Arc::new(Live { volume, device: device.device_id(), scars }))
 }
 
@@ -220,6 +222,10 @@ impl Hosted for Live {
             self.scars.forget()?;
         }
         Ok(FsckReport { checked: found.checked, bad, repaired: found.repaired, unrepairable })
+    }
+
+    fn damage(&self) -> u64 {
+        self.scars.list().map_or(0, |all| all.len() as u64)
     }
 
     fn close(&self) -> Result<()> {

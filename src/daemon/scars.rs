@@ -35,8 +35,8 @@ impl Scars {
 
     /// What is remembered.
     pub fn list(&self) -> Result<Vec<String>> {
-        match fs::read_to_string(&self.0) {
-            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        match fs::read(&self.0) {
+            Ok(text) => Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(e) => Err(Error::io("read what was damaged", self.0.display().to_string(), e)),
         }

@@ -98,7 +98,8 @@ impl Service {
             }
         })?;
         tracing::info!(volume = known.name, dir = %dir.display(), "mounted");
-        Ok(Mounted { volume: known.name, dir: dir.into(), pid: std::process::id(), read_only: options.read_only })
+        let (pid, read_only, damage) = (std::process::id(), options.read_only, volume.damage());
+        Ok(Mounted { volume: known.name, dir: dir.into(), pid, read_only, damage })
     }
 
     /// Find what a path argument means.

@@ -34,7 +34,7 @@ impl Brake {
         over
     }
 
-    /// A seal failed (`Some`) or worked again (`None`).
+    /// What should end in a seal failed (`Some`) or works (`None`).
     pub fn report(&self, failed: Option<Kind>) {
         *self.failed.lock() = failed;
         self.moved.notify_all();

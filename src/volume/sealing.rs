@@ -117,9 +117,7 @@ impl Volume {
         if nothing && snapshot.roots.seq > 0 && !self.has_long_tail() {
             return Ok(false);
         }
-        let folded = self.fold(&snapshot);
-        self.brake.report(folded.as_ref().err().map(Error::kind));
-        match folded {
+        match self.fold(&snapshot) {
             Ok(folded) => {
                 self.complete(&snapshot, folded);
                 Ok(true)

@@ -17,7 +17,7 @@ const SEAL_AFTER: Duration = Duration::from_secs(10);
 /// Seal when the journal has grown by this many bytes.
 const JOURNAL_MAX: u64 = 48 << 20;
 /// A file nobody wrote to for this long is settled though it is open.
-const STILL: i64 = 2_000_000_000;
+const STILL: u64 = 2_000_000_000;
 
 /// Pieces that are left unsettled on closing, in all files together: the checkpoint carries them (some 100 bytes each).
 const PUT_AWAY: usize = 1 << 17;
@@ -108,7 +108,7 @@ impl Volume {
                 continue;
             };
             // A little ahead: written to since `now`. Far ahead: the clock was set back.
-            let still = file.touched.is_none_or(|(_, at)| now.saturating_sub(at.0).abs() > STILL);
+            let still = file.touched.is_none_or(|(_, at)| now.abs_diff(at.0) > STILL);
             let many = file.pieces.len() > MANY_PIECES;
             drop(inner);
             if (still || many)

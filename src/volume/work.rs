@@ -201,7 +201,10 @@ fn keep_time(bell: &Bell, volume: &Weak<Volume>) {
             again = None;
             continue;
         }
-        again = match volume.tend() {
+        let tended = volume.tend();
+        // Whoever waits for a seal must not wait for one that cannot come.
+        volume.brake.report(tended.as_ref().err().map(crate::base::Error::kind));
+        again = match tended {
             Ok(more) => Some(if more { GATHER } else { REST }),
             Err(error) => {
                 tracing::warn!("cannot store changes: {}", error.chain());

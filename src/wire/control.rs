@@ -243,6 +243,9 @@ pub struct Mounted {
     pub pid: u32,
     /// Whether writing is refused.
     pub read_only: bool,
+    /// Places in its log that were found damaged and `fsck --repair` has not told of yet.
+    #[serde(default)]
+    pub damage: u64,
 }
 
 /// `invite --json`.

@@ -15,24 +15,24 @@ use super::*;
 use crate::base::port::Seeded;
 use crate::base::{Bid, Kind, Result, hash};
 
-fn open_with(disk: &SimDisk, arena_size: u64) -> (Log, Recovery) {
+pub(super) fn open_with(disk: &SimDisk, arena_size: u64) -> (Log, Recovery) {
     let options = Options { arena_size, reserve: 32 << 10, entropy: Arc::new(Seeded::new(disk.calls())) };
     Log::open(Arc::new(disk.clone()), options).unwrap()
 }
 
-fn open(disk: &SimDisk) -> (Log, Recovery) {
+pub(super) fn open(disk: &SimDisk) -> (Log, Recovery) {
     open_with(disk, 128 << 10)
 }
 
-fn id(payload: &[u8]) -> Bid {
+pub(super) fn id(payload: &[u8]) -> Bid {
     Bid(hash(&[payload]))
 }
 
-fn block(n: u32, len: usize) -> Vec<u8> {
+pub(super) fn block(n: u32, len: usize) -> Vec<u8> {
     n.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
-fn put(log: &Log, payload: &[u8]) -> Result<Lsn> {
+pub(super) fn put(log: &Log, payload: &[u8]) -> Result<Lsn> {
     log.put(&id(payload), payload)
 }
 
@@ -40,7 +40,7 @@ fn put(log: &Log, payload: &[u8]) -> Result<Lsn> {
 const HARD: u64 = 6;
 
 /// A power cut that keeps nothing which was not synced.
-fn hard_crash(disk: &SimDisk) -> SimDisk {
+pub(super) fn hard_crash(disk: &SimDisk) -> SimDisk {
     disk.crash(&mut Dice(HARD))
 }
 
@@ -139,68 +139,6 @@ fn a_torn_tail_is_cut_but_damage_in_what_was_acknowledged_is_not() {
     log.sync(again).unwrap();
     let (_, recovery) = open(&hard_crash(&disk));
     assert_eq!(recovery.journal.last().unwrap(), b"four");
-}
-
-#[test]
-fn a_damaged_header_in_the_middle_hides_one_record_only() {
-    let disk = SimDisk::default();
-    let (log, _) = open(&disk);
-    let ends: Vec<Lsn> = (0..10).map(|n| log.append_journal(&[n; 100]).unwrap()).collect();
-    log.close().unwrap();
-    drop(log);
-    disk.flip("00000001.arena", ends[4].offset() as usize + 2, 1);
-    let (_, recovery) = open(&disk);
-    assert_eq!(recovery.journal.len(), 9);
-    assert!(matches!(recovery.quarantined[..], [Finding { damage: Damage::Unknown, .. }]));
-}
-
-#[test]
-fn flipped_bits_anywhere_are_found_by_scrub_and_no_wrong_byte_is_believed() {
-    let disk = SimDisk::default();
-    let (log, _) = open(&disk);
-    let payloads: Vec<Vec<u8>> = (0..200).map(|n| block(n, 1500)).collect();
-    let ends: Vec<Lsn> = payloads.iter().map(|p| put(&log, p).unwrap()).collect();
-    log.checkpoint(b"").unwrap();
-    let mut dice = Dice(5);
-    let mut hit = std::collections::BTreeSet::new();
-    for _ in 0..12 {
-        let n = dice.below(200) as usize;
-        let at = ends[n].offset() - 1 - dice.below(1500);
-        disk.flip(&format!("{:08x}.arena", ends[n].arena()), at as usize, dice.below(8) as u8);
-        // Two flips of one bit cancel out; take a place once.
-        if !hit.insert(n) {
-            disk.flip(&format!("{:08x}.arena", ends[n].arena()), at as usize, 0);
-        }
-    }
-    let verify = |id: &Bid, bytes: &[u8]| *id == self::id(bytes);
-    let (mut from, mut bad, mut checked) = (Lsn::ZERO, Vec::new(), 0);
-    loop {
-        let slice = log.scrub(from, 20_000, &verify).unwrap();
-        checked += slice.checked;
-        bad.extend(slice.bad);
-        match slice.next {
-            Some(next) => from = next,
-            None => break,
-        }
-    }
-    let found: Vec<Bid> = bad
-        .iter()
-        .map(|f| match f.damage {
-            Damage::Block(id) => id,
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    let mut expected: Vec<Bid> = hit.iter().map(|n| id(&payloads[*n])).collect();
-    assert_eq!(checked, 200);
-    expected.sort_unstable();
-    let mut found_sorted = found.clone();
-    found_sorted.sort_unstable();
-    assert_eq!(found_sorted, expected);
-    for n in hit {
-        log.repair(&id(&payloads[n]), &payloads[n]).unwrap();
-    }
-    assert!(log.scrub(Lsn::ZERO, u64::MAX, &verify).unwrap().bad.is_empty());
-    log.mark_verified().unwrap();
 }
 
 #[test]

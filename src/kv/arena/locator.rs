@@ -25,6 +25,8 @@ pub struct Hint {
     pub clean_end: Lsn,
     /// Blocks before this were there at an unclean stop and are verified when put again.
     pub suspect_before: Lsn,
+    /// The log's end when it was last opened: everything before was durable then.
+    pub settled: Lsn,
 }
 
 /// The open locator file.
@@ -70,7 +72,7 @@ impl Locator {
 fn encode(hint: &Hint) -> [u8; SLOT] {
     let mut out = [0; SLOT];
     out[..8].copy_from_slice(MAGIC);
-    let words = [hint.sequence, hint.scan_from.0, hint.clean_end.0, hint.suspect_before.0];
+    let words = [hint.sequence, hint.scan_from.0, hint.clean_end.0, hint.suspect_before.0, hint.settled.0];
     for (i, word) in words.iter().enumerate() {
         out[8 + i * 8..16 + i * 8].copy_from_slice(&word.to_le_bytes());
     }
@@ -86,5 +88,6 @@ fn read_slot(file: &dyn DiskFile, slot: u64) -> Option<Hint> {
         return None;
     }
     let word = |i: usize| bytes[8 + i * 8..16 + i * 8].try_into().map(u64::from_le_bytes).ok();
-    Some(Hint { sequence: word(0)?, scan_from: Lsn(word(1)?), clean_end: Lsn(word(2)?), suspect_before: Lsn(word(3)?) })
+    let lsn = |i: usize| word(i).map(Lsn);
+    Some(Hint { sequence: word(0)?, scan_from: lsn(1)?, clean_end: lsn(2)?, suspect_before: lsn(3)?, settled: lsn(4)? })
 }

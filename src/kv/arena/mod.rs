@@ -14,10 +14,13 @@ mod bench;
 mod commit;
 mod compact;
 mod couriers;
+#[cfg(test)]
+mod damage_tests;
 mod delete;
 mod disk;
 #[cfg(test)]
 mod fault_tests;
+mod finding;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -43,10 +46,11 @@ mod tests;
 
 pub use compact::Compacted;
 pub use disk::{Disk, DiskFile, Mapping};
+pub use finding::{Damage, Finding};
 pub use log::{Log, Options, Stat};
 pub use part::Parted;
 pub use real::RealDisk;
-pub use recover::{Damage, Finding, Recovery};
+pub use recover::Recovery;
 pub use scrub::Scrubbed;
 
 /// A position in the log: rises with every append; what is before it can be made durable.

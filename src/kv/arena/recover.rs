@@ -13,6 +13,7 @@ use super::arena_file::Arena;
 use super::commit::Commit;
 use super::delete::{Tombstone, tombstones};
 use super::disk::{Disk, DiskFile};
+use super::finding::{Damage, Finding};
 use super::header::{ArenaHeader, FIRST, parse_arena_name};
 use super::heal::Doubt;
 use super::index::MAX_OFFSET;
@@ -38,72 +39,30 @@ pub struct Recovery {
     pub quarantined: Vec<Finding>,
 }
 
-/// One damaged place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Number of the arena.
-    pub arena: u32,
-    /// Byte offset in it.
-    pub offset: u64,
-    /// What is damaged.
-    pub damage: Damage,
-}
-
-/// What a [`Finding`] hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Damage {
-    /// This block: its bytes do not verify.
-    Block(Bid),
-    /// A journal entry; `index` entries of [`Recovery::journal`] stand before the gap.
-    Journal {
-        /// Number of intact entries before the gap.
-        index: usize,
-    },
-    /// A record whose header is unreadable: could have been anything.
-    Unknown,
-    /// A whole arena whose identity is unreadable.
-    Arena,
-}
-
-impl std::fmt::Display for Finding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { arena, offset, damage } = self;
-        match damage {
-            Damage::Block(id) => write!(f, "the block {id} is damaged"),
-            Damage::Journal { .. } => {
-                write!(f, "an entry of the journal is damaged: changes synced before a crash are lost")
-            }
-            Damage::Unknown => write!(f, "a record cannot be read: blocks or changes are lost"),
-            Damage::Arena => {
-                return write!(f, "the whole of arena {arena} cannot be read: its blocks and changes are lost");
-            }
-        }?;
-        write!(f, " (arena {arena} at {offset})")
-    }
-}
-
 impl Log {
     /// Open the log on `disk`, creating it if the disk is empty. Cost: the journal tail since the
     /// last checkpoint, and the headers of the active arena.
     pub fn open(disk: Arc<dyn Disk>, mut options: Options) -> Result<(Self, Recovery)> {
         options.arena_size = options.arena_size.min(MAX_OFFSET / 2);
         let (mut locator, _) = Locator::open(&*disk)?;
-        let found = Found::list(&*disk)?;
-        let mut replay = Replay::default();
         let hint = locator.hint();
-        let start = if found.is_record(hint.scan_from) { hint.scan_from } else { Lsn::ZERO };
         // Up to here all was durable at an earlier open or close.
-        let settled = hint.clean_end.max(hint.suspect_before);
-        found.replay(&*disk, start, settled, &mut replay)?;
+        let settled = hint.clean_end.max(hint.suspect_before).max(hint.settled);
+        let (mut found, mut start, mut replay) = Found::replayed(&*disk, hint.scan_from, settled)?;
+        if replay.checkpoint.is_none() && start != Lsn::ZERO {
+            // The one the hint led to is damaged: an older one and the journal since say the same.
+            (found, start, replay) = Found::replayed(&*disk, Lsn::ZERO, settled)?;
+        }
+        let end = found.end();
+        if end < settled && !found.damaged.contains(&settled.arena()) {
+            replay.findings.push(Finding { arena: end.arena(), offset: end.offset(), damage: Damage::End });
+        }
         let unclean = !found.arenas.is_empty() && hint.clean_end == Lsn::ZERO;
         found.settle(start)?;
         replay.apply_tombstones(&found.arenas);
-        let end = found.end();
         locator.store(|h| {
-            h.clean_end = Lsn::ZERO;
-            if unclean {
-                h.suspect_before = end;
-            }
+            (h.clean_end, h.settled) = (Lsn::ZERO, end);
+            h.suspect_before = if unclean { end } else { h.suspect_before.min(end) };
         })?;
         let journal_bytes = replay.journal_bytes();
         let suspect_before = locator.hint().suspect_before;
@@ -138,6 +97,15 @@ struct Found {
 }
 
 impl Found {
+    /// The arenas and what they say from `hint` on, or from the beginning if no record stands there; also from where.
+    fn replayed(disk: &dyn Disk, hint: Lsn, settled: Lsn) -> Result<(Self, Lsn, Replay)> {
+        let found = Self::list(disk)?;
+        let mut replay = Replay::default();
+        let start = if found.is_record(hint) { hint } else { Lsn::ZERO };
+        found.replay(disk, start, settled, &mut replay)?;
+        Ok((found, start, replay))
+    }
+
     fn list(disk: &dyn Disk) -> Result<Self> {
         let names = disk.list().io("list arenas", String::new)?;
         let mut numbers: Vec<(u32, String)> =

@@ -4,8 +4,8 @@
 
 use super::Lsn;
 use super::arena_file::Arena;
+use super::finding::{Damage, Finding};
 use super::log::Log;
-use super::recover::{Damage, Finding};
 use super::table::Place;
 use crate::base::{Bid, Result};
 

@@ -1,5 +1,6 @@
 //! One file with unsettled changes.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::pieces::{Pieces, Segment};
@@ -42,6 +43,8 @@ pub(in crate::volume) struct File {
     pub journaled: bool,
     /// Up to here a streaming writer's data has been cut into chunks.
     pub frontier: Option<u64>,
+    /// Behind that frontier everything up to here was stored without being cut when it was last looked at.
+    pub passed: Cell<(Option<u64>, u64)>,
     /// A task for this file is queued.
     pub queued: bool,
     /// Listed among the volume's unsettled files.
@@ -74,6 +77,7 @@ impl File {
             restate: false,
             journaled: false,
             frontier: None,
+            passed: Cell::default(),
             queued: false,
             listed: false,
             failed: None,
@@ -145,6 +149,7 @@ impl File {
         (self.base, self.base_size, self.base_allocated) = (content.0.clone(), size, content.1);
         self.pieces = pieces;
         self.frontier = None;
+        self.passed = Cell::default();
         self.restate_all();
     }
 

@@ -76,7 +76,7 @@ impl Gauge {
             if first && state.held < self.limit {
                 return self.leave(&mut state, me, Ok(()));
             }
-            if let Some(kind) = state.failed {
+            if let Some(kind) = state.failed.filter(|_| state.held >= self.limit) {
                 let full = Error::new(kind, "write", "unwritten data fills the memory allowed for it");
                 return self.leave(&mut state, me, Err(full));
             }
@@ -85,7 +85,8 @@ impl Gauge {
                 press();
                 state = self.state.lock();
             }
-            if state.failed.is_none() && (state.held >= self.limit || state.queue.front() != Some(&me)) {
+            let over = state.held >= self.limit;
+            if over && state.failed.is_none() || !over && state.queue.front() != Some(&me) {
                 self.lowered.wait_for(&mut state, Duration::from_millis(100));
             }
         }

@@ -142,21 +142,25 @@ impl Volume {
 }
 
 /// Where a writer that goes front to back is expected to have left the next bytes: at the frontier, or behind what
-/// was spilled there.
+/// was spilled there. Amortised O(1): what was passed once is not looked at again.
 fn expected(file: &File) -> Option<u64> {
-    let mut at = file.frontier.or((file.base_size == 0).then_some(0))?;
-    loop {
+    let begin = file.frontier.or((file.base_size == 0).then_some(0))?;
+    let (of, passed) = file.passed.get();
+    let mut at = if of == file.frontier { passed.max(begin) } else { begin };
+    'stored: loop {
         let from = at;
         for (start, len, segment) in file.pieces.segments(at..at.saturating_add(STRIDE)) {
             match segment {
                 Segment::Piece { piece, .. } if !is_waiting(piece) && start == at => at += len,
-                _ => return Some(at),
+                _ => break 'stored,
             }
         }
         if at == from {
-            return Some(at);
+            break;
         }
     }
+    file.passed.set((file.frontier, at));
+    Some(at)
 }
 
 /// The waiting pieces in front of which nothing is on its way. Those behind the place where the next bytes are expected

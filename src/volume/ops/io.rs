@@ -54,6 +54,7 @@ impl Volume {
                 file.pieces.truncate(size);
                 file.shrunk(size);
                 file.frontier = file.frontier.filter(|at| *at <= size);
+                file.passed.take();
                 file.restate_all();
                 if size == 0 {
                     file.base_size = 0;

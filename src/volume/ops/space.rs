@@ -58,6 +58,7 @@ impl Volume {
                     file.size -= len;
                 }
                 file.frontier = None;
+                file.passed.take();
                 file.shifted();
                 file.restate_all();
                 file.changed(offset..file.size, now);
