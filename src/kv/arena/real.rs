@@ -233,8 +233,13 @@ impl DiskFile for RealFile {
         }
     }
 
+    /// A file without a name is gone when it is closed, however well it was synced.
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::other(format!("{} was removed", self.path.display())));
+        }
+        Ok(())
     }
 
     fn start_writeback(&self, offset: u64, len: u64) {
