@@ -42,6 +42,8 @@ pub struct Checked {
 struct Check<'v> {
     volume: &'v Volume,
     damaged: HashSet<Bid>,
+    /// Of the damaged, those that something refers to.
+    met: HashSet<Bid>,
     repair: bool,
     read_data: bool,
     report: Checked,
@@ -56,11 +58,13 @@ impl Volume {
             self.sync_all()?;
             self.seal()?;
         }
-        let mut check = Check { volume: self, damaged: HashSet::new(), repair, read_data, report: Checked::default() };
+        let (damaged, met) = (HashSet::new(), HashSet::new());
+        let mut check = Check { volume: self, damaged, met, repair, read_data, report: Checked::default() };
         if read_data {
             check.scrub(progress)?;
         }
         check.walk(progress)?;
+        check.tell_unused();
         Ok(check.report)
     }
 }
@@ -94,6 +98,14 @@ impl Check<'_> {
         }
     }
 
+    /// Damage that hits nobody still counts as bad, so it has a line too.
+    fn tell_unused(&mut self) {
+        let unused: Vec<_> = self.damaged.difference(&self.met).map(Bid::to_string).collect();
+        for block in unused {
+            self.hit("(no file uses it)".to_owned(), &block, "damaged; `lovage gc` removes it");
+        }
+    }
+
     fn hit(&mut self, path: String, block: &str, reason: &str) {
         self.report.unrepairable.push(Hit { path, block: block.to_owned(), reason: reason.to_owned() });
     }
@@ -104,6 +116,7 @@ impl Check<'_> {
             self.report.checked += 1;
         }
         let reason = if self.damaged.contains(&block.bid) {
+            self.met.insert(block.bid);
             "damaged"
         } else if self.volume.blocks.contains(block) || self.volume.is_lazy() {
             return true;

@@ -6,6 +6,7 @@ use super::Volume;
 use super::api::Ino;
 use super::content::File;
 use super::namespace::Namespace;
+use super::room::is_full;
 use super::row::{Contribution, Totals};
 use crate::base::{Context, Digest, NodeId, Result, WriterIndex, keyed_hash};
 use crate::cas::manifest::{self, Extent};
@@ -25,6 +26,8 @@ pub struct Figures {
     pub local_bytes: u64,
     /// Content that is only in memory, in bytes.
     pub dirty_bytes: u64,
+    /// The disk of the volume's directory has no room for more content: writes are refused.
+    pub full: bool,
     /// Content that became unreachable since the last collection, in bytes (an estimate).
     pub garbage_bytes: u64,
     /// Logical id of the sealed replicated state: equal exactly where the trees are equal.
@@ -53,6 +56,7 @@ impl Volume {
             bytes: totals.rbytes,
             local_bytes,
             dirty_bytes,
+            full: is_full(&self.dir),
             garbage_bytes: self.garbage_bytes(),
             root: ns.roots.raw.logical,
             vector: ns.vector.clone(),

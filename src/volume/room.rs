@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::base::{Context, Error, Kind, Result};
 
-/// Always left free: for journal entries, tree nodes and deletions.
-const RESERVE: u64 = 24 << 20;
+/// Always left free, for journal entries, tree nodes and deletions: a twelfth of the disk, within these bounds.
+const RESERVE: std::ops::RangeInclusive<u64> = 6 << 20..=24 << 20;
 /// Look at the disk again after this many bytes were promised.
 const STRIDE: i64 = 32 << 20;
 
@@ -27,8 +27,9 @@ impl Room {
         if self.allowance.fetch_sub(len, Ordering::Relaxed) > len {
             return Ok(());
         }
-        let free = i64::try_from(free_bytes(dir)?).unwrap_or(i64::MAX);
-        let left = free.saturating_sub_unsigned(RESERVE.saturating_add(held));
+        let disk = look(dir)?;
+        let free = i64::try_from(disk.free).unwrap_or(i64::MAX);
+        let left = free.saturating_sub_unsigned(reserve(disk.size).saturating_add(held));
         if left < len {
             self.allowance.store(0, Ordering::Relaxed);
             return Err(Error::new(Kind::Full, "write", "the disk of the volume's home is full"));
@@ -38,12 +39,33 @@ impl Room {
     }
 }
 
-/// Bytes free to this user on the filesystem of `dir`.
-pub(super) fn free_bytes(dir: &Path) -> Result<u64> {
+/// A filesystem's bytes: all, and those free to this user.
+struct Space {
+    size: u64,
+    free: u64,
+}
+
+fn look(dir: &Path) -> Result<Space> {
     let vfs = rustix::fs::statvfs(dir)
         .map_err(std::io::Error::from)
         .io("look at free space", || dir.display().to_string())?;
-    Ok(vfs.f_bavail.saturating_mul(vfs.f_frsize.max(1)))
+    let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize.max(1));
+    Ok(Space { size: bytes(vfs.f_blocks), free: bytes(vfs.f_bavail) })
+}
+
+/// What of a disk of `size` bytes is never promised.
+fn reserve(size: u64) -> u64 {
+    (size / 12).clamp(*RESERVE.start(), *RESERVE.end())
+}
+
+/// Bytes free to this user on the filesystem of `dir`.
+pub(super) fn free_bytes(dir: &Path) -> Result<u64> {
+    look(dir).map(|space| space.free)
+}
+
+/// Whether the next large write to `dir` would be refused. False when nobody can tell.
+pub(super) fn is_full(dir: &Path) -> bool {
+    look(dir).is_ok_and(|space| space.free < reserve(space.size).saturating_add(1 << 20))
 }
 
 #[cfg(test)]
