@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use toml_edit::{Document, DocumentMut, Item, Table, TomlError, Value};
 
+use super::logging::are_directives;
 use super::size::parse_size;
 use crate::base::{Error, Kind, Result};
 use crate::wire::Advice;
@@ -99,6 +100,7 @@ impl Config {
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, path),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => Err(invalid(path, "it is not UTF-8 text".into())),
             Err(e) => Err(Error::io("read the configuration", path.display().to_string(), e)),
         }
     }
@@ -156,7 +158,7 @@ impl Config {
         let Some(setting) = SETTINGS.iter().find(|s| s.name == name) else { return Err(unknown(name)) };
         let done = match name {
             "profile" => profile(value).map(|p| self.profile = p),
-            "log.level" => value.as_str().filter(|d| valid_directives(d)).map(|d| d.clone_into(&mut self.log_level)),
+            "log.level" => value.as_str().filter(|d| are_directives(d)).map(|d| d.clone_into(&mut self.log_level)),
             "dirty.max" => size(value).filter(|b| *b >= SMALLEST_DIRTY).map(|b| self.dirty_max = Some(b)),
             "cache.max" => size(value).map(|b| self.cache_max = Some(b)),
             "net.listen" => addresses(value).map(|list| self.listen = list),
@@ -178,7 +180,10 @@ pub fn set(path: &Path, name: &str, text: &str) -> Result<()> {
     })?;
     Config::parse(&old, path)?;
     let value = text.parse::<Value>().unwrap_or_else(|_| Value::from(text));
-    Config::default().take(name, &value).map_err(|what| invalid(path, what))?;
+    Config::default().take(name, &value).map_err(|what| {
+        let advice = Advice::new(what, "Run `lovage config check` to see every setting and what it takes.");
+        Error::new(Kind::Invalid, "set", name).with_source(advice)
+    })?;
     let mut document: DocumentMut = old.parse().map_err(|e| syntax(&old, path, &e))?;
     let mut table: &mut Item = document.as_item_mut();
     let (section, key) = name.split_once('.').unwrap_or(("", name));
@@ -198,11 +203,6 @@ pub fn set(path: &Path, name: &str, text: &str) -> Result<()> {
     let new = document.to_string();
     Config::parse(&new, path)?;
     super::home::replace_file(path, new.as_bytes())
-}
-
-/// Whether `text` is a list of logging directives.
-pub fn valid_directives(text: &str) -> bool {
-    !text.is_empty() && tracing_subscriber::EnvFilter::builder().parse(text).is_ok()
 }
 
 struct Wrong {

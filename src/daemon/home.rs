@@ -7,6 +7,9 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+use rustix::io::Errno;
+
 use crate::base::{Context, Error, Kind, Result, VolumeId};
 use crate::wire::Advice;
 
@@ -51,6 +54,20 @@ impl Home {
             "Use a home of your own: pass --home DIR or set LOVAGE_HOME.",
         );
         Err(Error::new(Kind::Denied, "open the home", self.to_string()).with_source(advice))
+    }
+
+    /// Everything works by writing there: say so before the first file that cannot be made says it less clearly.
+    pub fn check_writable(&self) -> Result<()> {
+        let access = rustix::fs::access(&self.root, Access::WRITE_OK | Access::EXEC_OK);
+        let (why, next) = match access {
+            Err(Errno::ROFS) => ("it is on a read-only file system", "Mount that for writing, or pass another --home."),
+            Err(Errno::ACCESS) => ("it may not be written", "Allow it with `chmod u+rwx`, or pass another --home."),
+            _ if self.root.exists() && !self.root.is_dir() => {
+                ("it is not a directory", "Pass --home DIR or set LOVAGE_HOME.")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(Kind::Denied, "open the home", self.to_string()).with_source(Advice::new(why, next)))
     }
 
     /// The directory itself.
@@ -139,6 +156,16 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         let home = Home::at(&dir.path().join("file/home")).unwrap();
         assert!(home.create().unwrap_err().chain().contains("file/home"));
+    }
+
+    #[test]
+    fn a_home_that_is_a_file_is_said_to_be_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        let error = Home::at(&path).unwrap().check_writable().unwrap_err();
+        assert!(error.chain().contains("it is not a directory"), "{}", error.chain());
+        Home::at(dir.path()).unwrap().check_writable().unwrap();
     }
 
     #[test]

@@ -31,6 +31,7 @@ impl HomeLock {
 
     fn take_within(home: &Home, purpose: &str, patience: Duration) -> Result<Self> {
         let name = || home.to_string();
+        home.check_writable()?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(home.lock()).io("lock the home", name)?;

@@ -67,11 +67,29 @@ impl Logging {
 }
 
 fn parse(directives: &str) -> Result<EnvFilter> {
-    let builder = EnvFilter::builder();
-    builder.parse(directives).map_err(|e| {
-        let advice = Advice::new(e.to_string(), "Use a level (error, warn, info, debug, trace) or TARGET=LEVEL.");
+    let wrong = |why: String| {
+        let advice = Advice::new(why, "Use a level (off, error, warn, info, debug, trace) or TARGET=LEVEL.");
         Error::new(Kind::Invalid, "read the log level", directives).with_source(advice)
-    })
+    };
+    if let Some(part) = directives.split(',').find(|part| !is_directive(part)) {
+        return Err(wrong(format!("`{part}` is neither")));
+    }
+    EnvFilter::builder().parse(directives).map_err(|e| wrong(e.to_string()))
+}
+
+/// Whether `text` is a list of logging directives.
+pub fn are_directives(text: &str) -> bool {
+    parse(text).is_ok()
+}
+
+/// The filter's own reader takes any word for a target, so that a mistyped level would log everything.
+fn is_directive(part: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    match part.trim().rsplit_once('=') {
+        Some((target, level)) => !target.trim().is_empty() && is_level(level.trim()),
+        None => is_level(part.trim()),
+    }
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -103,7 +121,9 @@ mod tests {
     #[test]
     fn nonsense_is_refused_and_changes_nothing() {
         let logging = quiet();
-        assert_eq!(logging.change("a=b=c").unwrap_err().kind(), Kind::Invalid);
+        for nonsense in ["a=b=c", "bogus", "", "info,", "lovage::kv=loud", "=debug"] {
+            assert_eq!(logging.change(nonsense).map_err(|e| e.kind()), Err(Kind::Invalid), "{nonsense}");
+        }
         assert_eq!(logging.directives(), "info");
     }
 }

@@ -176,6 +176,8 @@ impl Hosted for Live {
         status.bytes = figures.bytes;
         status.local_bytes = figures.local_bytes;
         status.garbage_bytes = figures.garbage_bytes;
+        status.full = figures.full;
+        status.damage = self.damage();
         status.root = hex(&figures.root);
         status.vector = figures.vector.iter().map(|(writer, seq)| (writer.to_string(), seq)).collect();
         let device = self.device.to_string();

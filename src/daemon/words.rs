@@ -91,6 +91,29 @@ fn describe_volume(volume: &VolumeStatus) -> String {
         let (dirty, pad) = (size(volume.dirty_bytes), " ".repeat(9));
         let counts = format!("{pad}{} files, {bytes}; {local} stored here, {dirty} waiting to be stored", volume.files);
         out = format!("{out}{counts}\n{pad}root {}\n", volume.root);
+        if volume.full {
+            let garbage = size(volume.garbage_bytes);
+            let how = "remove something there, or run `lovage gc`";
+            out = format!("{out}{pad}THE DISK IS FULL: writes are refused; {how} ({garbage} to free)\n");
+        }
+        if volume.damage > 0 {
+            out = format!("{out}{pad}DAMAGE in {} places: run `lovage fsck`\n", volume.damage);
+        }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_damage_are_told_of_and_their_absence_is_not() {
+        let fine = VolumeStatus { open: true, ..VolumeStatus::default() };
+        let ill = VolumeStatus { full: true, damage: 3, garbage_bytes: 1 << 20, ..fine.clone() };
+        let (fine, ill) = (describe_volume(&fine), describe_volume(&ill));
+        assert!(!fine.contains("FULL") && !fine.contains("DAMAGE"), "{fine}");
+        assert!(ill.contains("THE DISK IS FULL") && ill.contains("1.0 MiB to free"), "{ill}");
+        assert!(ill.contains("DAMAGE in 3 places"), "{ill}");
+    }
 }

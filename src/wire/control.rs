@@ -168,6 +168,12 @@ pub struct VolumeStatus {
     pub dirty_bytes: u64,
     /// What a collection would free, about.
     pub garbage_bytes: u64,
+    /// The disk of the home has no room for more content: writes are refused.
+    #[serde(default)]
+    pub full: bool,
+    /// Damaged places of the log that `fsck` has still to tell of.
+    #[serde(default)]
+    pub damage: u64,
     pub root: String,
     pub vector: BTreeMap<String, u64>,
     pub conflicts: u64,
