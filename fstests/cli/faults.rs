@@ -329,3 +329,52 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
     assert_eq!((said.out.lines().count(), said.err.as_str()), (1, ""));
     assert!(Path::new(&home.path()).exists());
 }
+
+#[test]
+fn a_daemon_that_is_stopped_is_named_and_not_waited_for() {
+    let home = Home::new("stopped");
+    home.mount().done();
+    let pid = home.daemon().unwrap();
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(process, Signal::STOP).unwrap();
+    let said = home.run(&["status"]);
+    rustix::process::kill_process(process, Signal::CONT).unwrap();
+    said.failed(5, &[&format!("process {pid} is stopped"), &format!("kill -CONT {pid}")]);
+    home.run(&["status"]).done();
+}
+
+#[test]
+fn a_home_removed_while_it_is_mounted_fails_the_next_fsync_and_can_be_unmounted() {
+    let home = Home::new("removed");
+    home.mount().done();
+    let pid = home.daemon().unwrap();
+    let mut file = fs::File::create(home.mountpoint().join("f")).unwrap();
+    file.write_all(b"before").unwrap();
+    file.sync_all().unwrap();
+    fs::remove_dir_all(home.path()).unwrap();
+    file.write_all(b"after").unwrap();
+    assert!(file.sync_all().is_err(), "nothing that has no name any more is durable");
+    drop(file);
+    home.run(&["unmount", &shown(&home.mountpoint())]).done();
+    home.wait_for_end(pid);
+}
+
+#[test]
+fn a_home_that_may_not_be_written_says_so() {
+    let home = Home::new("read-only");
+    home.run(&["volume", "create", "a"]).done();
+    // Root may write everywhere but on a file system without writing.
+    let at = home.path().display().to_string();
+    let line = format!("mount {}", home.mountpoint().display());
+    apart(&home, &format!("mount --bind {at} {at} && mount -o remount,ro,bind {at}"), &line)
+        .failed(1, &["cannot open the home", "it is on a read-only file system"]);
+}
+
+#[test]
+fn an_error_is_json_where_json_was_asked_for() {
+    let home = Home::new("json-error");
+    let said = home.run(&["status", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&said.err).unwrap();
+    assert_eq!(error["error"]["no_daemon"], true, "{error}");
+    assert_eq!(said.code, 4);
+}

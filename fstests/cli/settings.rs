@@ -44,6 +44,8 @@ fn the_log_level_changes_while_running() {
     home.run(&["log-level", "lovage::daemon=debug"]).done();
     assert_eq!(home.run(&["log-level", "--json"]).done().json()["level"], "info,lovage::daemon=debug");
     home.run(&["log-level", "a=b=c"]).failed(2, &["TARGET=LEVEL"]);
+    home.run(&["log-level", "bogus"]).failed(2, &["`bogus` is neither"]);
+    home.run(&["config", "set", "log.level", "wibble"]).failed(2, &["cannot set (log.level)", "config check"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Fsck {
         } else {
             output::bytes(describe(&report).as_bytes())?;
         }
-        verdict(&report, repair)
+        verdict(&report, repair, read_data)
     }
 }
 
@@ -50,7 +50,7 @@ fn describe(report: &FsckReport) -> String {
 }
 
 /// Damage that is still there is a failure with exit code 6.
-fn verdict(report: &FsckReport, repair: bool) -> Outcome {
+fn verdict(report: &FsckReport, repair: bool, read_data: bool) -> Outcome {
     if report.bad <= report.repaired && report.unrepairable.is_empty() {
         return Ok(());
     }
@@ -59,7 +59,8 @@ fn verdict(report: &FsckReport, repair: bool) -> Outcome {
     Err(if repair {
         failure.next("Copy what is still readable and restore the paths named above from a backup.")
     } else {
-        failure.next("Run `lovage fsck --repair` to mend what can be mended.")
+        let how = if read_data { "--repair --read-data" } else { "--repair" };
+        failure.next(format!("Run `lovage fsck {how}` to mend what can be mended."))
     })
 }
 
@@ -70,9 +71,10 @@ mod tests {
 
     #[test]
     fn only_damage_that_is_left_fails() {
-        assert!(verdict(&FsckReport { checked: 5, ..FsckReport::default() }, false).is_ok());
-        assert!(verdict(&FsckReport { checked: 5, bad: 2, repaired: 2, ..FsckReport::default() }, true).is_ok());
+        assert!(verdict(&FsckReport { checked: 5, ..FsckReport::default() }, false, false).is_ok());
+        assert!(verdict(&FsckReport { checked: 5, bad: 2, repaired: 2, ..FsckReport::default() }, true, false).is_ok());
         let left = FsckReport { checked: 5, bad: 2, repaired: 1, ..FsckReport::default() };
-        assert_eq!(verdict(&left, true).unwrap_err().exit_code(), 6);
+        assert_eq!(verdict(&left, true, false).unwrap_err().exit_code(), 6);
+        assert!(verdict(&left, false, true).unwrap_err().next.contains("--repair --read-data"));
     }
 }

@@ -151,7 +151,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if output::is_closed_pipe(&failure) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&failure);
+            output::complain(&failure, arguments.common.json);
             ExitCode::from(failure.exit_code())
         }
     }

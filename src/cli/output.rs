@@ -48,8 +48,13 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "lovage: {text}");
 }
 
-/// Say on standard error what failed.
-pub fn complain(failure: &Failure) {
+/// Say on standard error what failed: one line of JSON where JSON was asked for.
+pub fn complain(failure: &Failure, as_json: bool) {
+    if as_json {
+        // With standard error gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{}", serde_json::json!({ "error": failure }));
+        return;
+    }
     let (on, off) = if colour() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     // With standard error gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "{on}lovage:{off} {failure}");

@@ -1,6 +1,6 @@
 //! `lovage unmount DIR`: flush and unmount; also clears away a mount whose daemon is dead.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -9,7 +9,8 @@ use super::Outcome;
 use super::arguments::absolute;
 use super::output;
 use super::session::Session;
-use crate::fuse::clear_stale;
+use crate::fuse::Unmount::IfIdle as Idle;
+use crate::fuse::{MountEntry, clear_stale, mounts, unmount};
 use crate::wire::control::Request;
 
 #[derive(Debug, Args)]
@@ -24,11 +25,20 @@ impl Unmount {
         // An error here means that the mount is alive: its daemon is the one to ask.
         let stale = clear_stale(&dir).unwrap_or(false);
         if !stale {
-            session.ask_daemon(&Request::Unmount { dir: dir.clone().into() }, &mut |_| Ok(()))?;
+            match session.ask_daemon(&Request::Unmount { dir: dir.clone().into() }, &mut |_| Ok(())) {
+                // Its daemon cannot be asked (its home was moved or removed, or is another one): the kernel can.
+                Err(failure) if failure.no_daemon && is_ours(&dir) => unmount(&dir, Idle)?,
+                asked => drop(asked?),
+            }
         }
         if session.json() {
             return output::json(&json!({ "dir": crate::wire::RawPath::from(dir), "stale": stale }));
         }
         output::line(&format!("{} is unmounted", dir.display()))
     }
+}
+
+/// Whether the topmost mount at `dir` is one of lovage's.
+fn is_ours(dir: &Path) -> bool {
+    mounts().is_ok_and(|all| all.iter().rfind(|entry| entry.point == dir).is_some_and(MountEntry::is_ours))
 }

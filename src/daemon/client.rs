@@ -2,6 +2,8 @@
 
 use std::os::unix::net::UnixStream;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
 use serde_json::Value;
 
 use super::home::Home;
@@ -9,6 +11,9 @@ use super::socket;
 use crate::base::{Error, Kind};
 use crate::wire::control::{Envelope, PROTOCOL, Progress, Reply, Request};
 use crate::wire::{Failure, Frame, read_frame, write_frame};
+
+/// An answer later than this many seconds has us look whether the daemon runs at all.
+const LOOK_AFTER: i64 = 2;
 
 /// A connection to a daemon, good for one question.
 #[derive(Debug)]
@@ -44,7 +49,9 @@ impl Client {
         let request = serde_json::to_value(request).map_err(garbled)?;
         let envelope = Envelope { protocol: PROTOCOL, request };
         let question = Frame::Json(serde_json::to_vec(&envelope).map_err(garbled)?);
-        let asked = write_frame(&mut self.stream, &question).and_then(|()| read_frame(&mut self.stream));
+        let asked = write_frame(&mut self.stream, &question);
+        self.wait()?;
+        let asked = asked.and_then(|()| read_frame(&mut self.stream));
         // A daemon that was killed a moment ago still takes connections, and never answers.
         let mut next = asked.ok().flatten().ok_or_else(gone)?;
         loop {
@@ -57,9 +64,37 @@ impl Client {
                     Reply::Failed(failure) => return Err(failure),
                 },
             }
+            self.wait()?;
             next = read_frame(&mut self.stream)?.ok_or_else(hung_up)?;
         }
     }
+
+    /// Wait for something to read, as long as the daemon can send it: one that was stopped never would.
+    fn wait(&self) -> Result<(), Failure> {
+        let patience = Timespec { tv_sec: LOOK_AFTER, tv_nsec: 0 };
+        loop {
+            match poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&patience)) {
+                Ok(0) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                _ => return Ok(()), // an error is met again by the read, which tells it better
+            }
+            // The peer is who bound the socket: the process that will answer.
+            let Ok(daemon) = socket_peercred(&self.stream) else { continue };
+            let pid = daemon.pid.as_raw_nonzero().get();
+            if is_stopped(pid) {
+                let failure =
+                    Failure::new(Kind::Unreachable, "ask the daemon", "", format!("process {pid} is stopped"));
+                return Err(failure.next(format!("Let it go on with `kill -CONT {pid}`.")));
+            }
+        }
+    }
+}
+
+/// Whether process `pid` is stopped by a signal or a debugger. The state follows the name, which ends at the last
+/// parenthesis of `/proc/PID/stat`.
+fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
 }
 
 /// Nobody answered at all: as good as no daemon.
