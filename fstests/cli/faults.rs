@@ -376,5 +376,5 @@ fn an_error_is_json_where_json_was_asked_for() {
     let said = home.run(&["status", "--json"]);
     let error: serde_json::Value = serde_json::from_str(&said.err).unwrap();
     assert_eq!(error["error"]["no_daemon"], true, "{error}");
-    assert_eq!(said.code, 4);
+    said.failed(4, &["cannot ask the daemon", "none runs in this home"]);
 }

@@ -43,12 +43,21 @@ impl Said {
     /// Panics unless it failed with this exit status and words on standard error.
     pub fn failed(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
+        let told: Vec<String> =
+            self.err.lines().map(|line| sentence(line).unwrap_or_else(|| line.to_owned())).collect();
         for word in words {
-            assert!(self.err.contains(word), "no {word:?} in {self:?}");
+            assert!(told.iter().any(|line| line.contains(word)), "no {word:?} in {self:?}");
         }
-        let sentences = self.err.lines().filter(|l| l.starts_with("lovage: cannot ")).count();
+        let sentences = told.iter().filter(|l| l.starts_with("lovage: cannot ")).count();
         assert_eq!(sentences, 1, "one clear sentence, not {self:?}");
     }
+}
+
+/// What a person would have been told by the error that a command with `--json` printed.
+fn sentence(line: &str) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(line).ok()?;
+    let part = |name: &str| document["error"][name].as_str();
+    Some(format!("lovage: cannot {} ({}): {} {}", part("operation")?, part("subject")?, part("why")?, part("next")?))
 }
 
 /// A home and a mountpoint of one test; whatever daemon is left in it ends with the test.
