@@ -8,6 +8,8 @@
 pub mod arena;
 mod arena_kv;
 #[cfg(test)]
+mod collect;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod faulty;
