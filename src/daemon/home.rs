@@ -60,11 +60,11 @@ impl Home {
     pub fn check_writable(&self) -> Result<()> {
         let access = rustix::fs::access(&self.root, Access::WRITE_OK | Access::EXEC_OK);
         let (why, next) = match access {
-            Err(Errno::ROFS) => ("it is on a read-only file system", "Mount that for writing, or pass another --home."),
-            Err(Errno::ACCESS) => ("it may not be written", "Allow it with `chmod u+rwx`, or pass another --home."),
             _ if self.root.exists() && !self.root.is_dir() => {
                 ("it is not a directory", "Pass --home DIR or set LOVAGE_HOME.")
             }
+            Err(Errno::ROFS) => ("it is on a read-only file system", "Mount that for writing, or pass another --home."),
+            Err(Errno::ACCESS) => ("it may not be written", "Allow it with `chmod u+rwx`, or pass another --home."),
             _ => return Ok(()),
         };
         Err(Error::new(Kind::Denied, "open the home", self.to_string()).with_source(Advice::new(why, next)))
