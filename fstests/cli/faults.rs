@@ -133,6 +133,7 @@ fn a_damaged_entry_of_the_journal_is_told_by_fsck_until_it_is_asked_to_mend() {
     fs::write(&arena, bytes).unwrap();
     let said = home.mount().done();
     assert!(said.err.contains("lovage fsck"), "{said:?}");
+    assert!(home.run(&["status"]).done().out.contains("DAMAGE in 1 place"));
     home.run(&["unmount", &shown(&home.mountpoint())]).done();
     for arguments in [&["fsck"][..], &["fsck", "--read-data"], &["fsck", "--repair"]] {
         let said = home.run(arguments);

@@ -9,8 +9,7 @@ use super::Outcome;
 use super::arguments::absolute;
 use super::output;
 use super::session::Session;
-use crate::fuse::Unmount::IfIdle as Idle;
-use crate::fuse::{MountEntry, clear_stale, mounts, unmount};
+use crate::fuse;
 use crate::wire::control::Request;
 
 #[derive(Debug, Args)]
@@ -23,11 +22,11 @@ impl Unmount {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
         let dir = absolute(&self.dir);
         // An error here means that the mount is alive: its daemon is the one to ask.
-        let stale = clear_stale(&dir).unwrap_or(false);
+        let stale = fuse::clear_stale(&dir).unwrap_or(false);
         if !stale {
             match session.ask_daemon(&Request::Unmount { dir: dir.clone().into() }, &mut |_| Ok(())) {
                 // Its daemon cannot be asked (its home was moved or removed, or is another one): the kernel can.
-                Err(failure) if failure.no_daemon && is_ours(&dir) => unmount(&dir, Idle)?,
+                Err(failure) if failure.no_daemon && is_ours(&dir) => fuse::unmount(&dir, fuse::Unmount::IfIdle)?,
                 asked => drop(asked?),
             }
         }
@@ -40,5 +39,6 @@ impl Unmount {
 
 /// Whether the topmost mount at `dir` is one of lovage's.
 fn is_ours(dir: &Path) -> bool {
-    mounts().is_ok_and(|all| all.iter().rfind(|entry| entry.point == dir).is_some_and(MountEntry::is_ours))
+    let is_ours = fuse::MountEntry::is_ours;
+    fuse::mounts().is_ok_and(|all| all.iter().rfind(|entry| entry.point == dir).is_some_and(is_ours))
 }

@@ -3,10 +3,10 @@
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::socket_peercred;
 use serde_json::Value;
 
 use super::home::Home;
+use super::lock::holder;
 use super::socket;
 use crate::base::{Error, Kind};
 use crate::wire::control::{Envelope, PROTOCOL, Progress, Reply, Request};
@@ -19,6 +19,7 @@ const LOOK_AFTER: i64 = 2;
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
+    home: Home,
 }
 
 /// What arrives before the answer.
@@ -39,7 +40,7 @@ impl Client {
     /// Reach the daemon of `home`; `None` when none runs.
     pub fn connect(home: &Home) -> Result<Option<Self>, Failure> {
         match socket::connect(&home.socket()) {
-            Ok(stream) => Ok(stream.map(|stream| Self { stream })),
+            Ok(stream) => Ok(stream.map(|stream| Self { stream, home: home.clone() })),
             Err(e) => Err(Error::io("reach the daemon", home.socket().display().to_string(), e).into()),
         }
     }
@@ -78,10 +79,8 @@ impl Client {
                 Err(rustix::io::Errno::INTR) => continue,
                 _ => return Ok(()), // an error is met again by the read, which tells it better
             }
-            // The peer is who bound the socket: the process that will answer.
-            let Ok(daemon) = socket_peercred(&self.stream) else { continue };
-            let pid = daemon.pid.as_raw_nonzero().get();
-            if is_stopped(pid) {
+            let (pid, _) = holder(&self.home);
+            if is_stopped(&pid) {
                 let failure =
                     Failure::new(Kind::Unreachable, "ask the daemon", "", format!("process {pid} is stopped"));
                 return Err(failure.next(format!("Let it go on with `kill -CONT {pid}`.")));
@@ -90,11 +89,11 @@ impl Client {
     }
 }
 
-/// Whether process `pid` is stopped by a signal or a debugger. The state follows the name, which ends at the last
-/// parenthesis of `/proc/PID/stat`.
-fn is_stopped(pid: i32) -> bool {
+/// Whether process `pid` is stopped by a signal. (One that is traced stops for moments, and goes on.) The state follows
+/// the name, which ends at the last parenthesis of `/proc/PID/stat`.
+fn is_stopped(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
 }
 
 /// Nobody answered at all: as good as no daemon.

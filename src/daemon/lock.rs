@@ -40,7 +40,7 @@ impl HomeLock {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => std::thread::sleep(PAUSE),
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(home, &mut file)),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(home)),
                 Err(e) => return Err(Error::io("lock the home", name(), e.into())),
             }
         }
@@ -51,11 +51,17 @@ impl HomeLock {
     }
 }
 
-fn held(home: &Home, file: &mut File) -> Error {
+/// The process that holds the home, and what for, as it wrote down itself. Who held it last, when nobody does.
+pub fn holder(home: &Home) -> (String, String) {
     let mut text = String::new();
     // An unreadable holder is no reason for another message: the lock is held either way.
-    let _ = file.take(256).read_to_string(&mut text);
+    let _ = File::open(home.lock()).and_then(|file| file.take(256).read_to_string(&mut text));
     let (pid, purpose) = text.trim().split_once(' ').unwrap_or((text.trim(), "lovage"));
+    (pid.to_owned(), purpose.to_owned())
+}
+
+fn held(home: &Home) -> Error {
+    let (pid, purpose) = holder(home);
     let advice = Advice::new(
         format!("process {pid} ({purpose}) holds it"),
         "Use that one (`lovage status`), stop it, or pass another --home.",

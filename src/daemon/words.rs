@@ -93,8 +93,8 @@ fn describe_volume(volume: &VolumeStatus) -> String {
         out = format!("{out}{counts}\n{pad}root {}\n", volume.root);
         if volume.full {
             let garbage = size(volume.garbage_bytes);
-            let how = "remove something there, or run `lovage gc`";
-            out = format!("{out}{pad}THE DISK IS FULL: writes are refused; {how} ({garbage} to free)\n");
+            let how = "make room on the home's disk, or remove files here and run `lovage gc`";
+            out = format!("{out}{pad}THE DISK IS FULL: writes are refused; {how} (it would free {garbage})\n");
         }
         if volume.damage > 0 {
             out = format!("{out}{pad}DAMAGE in {} places: run `lovage fsck`\n", volume.damage);
@@ -113,7 +113,7 @@ mod tests {
         let ill = VolumeStatus { full: true, damage: 3, garbage_bytes: 1 << 20, ..fine.clone() };
         let (fine, ill) = (describe_volume(&fine), describe_volume(&ill));
         assert!(!fine.contains("FULL") && !fine.contains("DAMAGE"), "{fine}");
-        assert!(ill.contains("THE DISK IS FULL") && ill.contains("1.0 MiB to free"), "{ill}");
+        assert!(ill.contains("THE DISK IS FULL") && ill.contains("it would free 1.0 MiB"), "{ill}");
         assert!(ill.contains("DAMAGE in 3 places"), "{ill}");
     }
 }

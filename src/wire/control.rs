@@ -3,13 +3,17 @@
 //! Fields may be added, never renamed: `--json` prints these documents as they are.
 //! Must never carry a secret, but for an invite's link, which is good once.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Failure, RawPath};
 use crate::base::{Error, Kind, Result};
+
+mod content;
+mod status;
+
+pub use content::*;
+pub use status::*;
 
 /// Version of this protocol. A daemon refuses another one with a sentence that says so.
 pub const PROTOCOL: u32 = 1;
@@ -128,99 +132,6 @@ pub struct Progress {
     pub total: Option<u64>,
     /// Whether the numbers are bytes (else things).
     pub bytes: bool,
-}
-
-/// `status --json`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // the black-box contract
-pub struct Status {
-    pub daemon: DaemonStatus,
-    pub volumes: Vec<VolumeStatus>,
-    pub peers: Vec<PeerStatus>,
-    pub stores: Vec<StoreStatus>,
-}
-
-/// The daemon in [`Status`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct DaemonStatus {
-    pub pid: u32,
-    pub home: RawPath,
-    pub peer_id: String,
-    pub version: String,
-    pub uptime_s: u64,
-    pub listen: Vec<String>,
-    pub sent_bytes: u64,
-    pub received_bytes: u64,
-}
-
-/// A volume in [`Status`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct VolumeStatus {
-    pub name: String,
-    pub id: String,
-    pub mounts: Vec<RawPath>,
-    pub role: String,
-    pub files: u64,
-    pub bytes: u64,
-    pub local_bytes: u64,
-    pub dirty_bytes: u64,
-    /// What a collection would free, about.
-    pub garbage_bytes: u64,
-    /// The disk of the home has no room for more content: writes are refused.
-    #[serde(default)]
-    pub full: bool,
-    /// Damaged places of the log that `fsck` has still to tell of.
-    #[serde(default)]
-    pub damage: u64,
-    pub root: String,
-    pub vector: BTreeMap<String, u64>,
-    pub conflicts: u64,
-    pub pins: u64,
-    pub heads: Vec<HeadStatus>,
-    /// Whether the daemon has it open (else the counts are zero).
-    pub open: bool,
-}
-
-/// The newest head known of one writer.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct HeadStatus {
-    pub writer: u32,
-    pub device: String,
-    pub seq: u64,
-    pub heard_s_ago: u64,
-}
-
-/// A peer in [`Status`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct PeerStatus {
-    pub id: String,
-    pub device: String,
-    pub addresses: Vec<String>,
-    pub connected: bool,
-    pub transport: String,
-    pub rtt_ms: f64,
-    pub sent_bytes: u64,
-    pub received_bytes: u64,
-    pub volumes: Vec<String>,
-}
-
-/// A store in [`Status`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct StoreStatus {
-    pub name: String,
-    pub url: String,
-    pub state: String,
-    pub latency_ms: f64,
-    pub queue_bytes: u64,
-    pub stored_bytes: u64,
-    /// Whose it is.
-    #[serde(default)]
-    pub volume: String,
 }
 
 /// Answer to [`Request::StoreCopy`] and [`Request::StoreCheck`].
@@ -401,114 +312,6 @@ pub struct MemberStatus {
     pub connected: bool,
     /// What the device was shown when it joined here.
     pub words: String,
-}
-
-/// One entry of `ls`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Entry {
-    pub name: RawPath,
-    pub kind: String,
-    pub mode: u32,
-    pub nlink: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub size: u64,
-    /// Nanoseconds since 1970.
-    pub mtime_ns: i64,
-    /// Where a symlink points.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<RawPath>,
-}
-
-/// Recursive totals of a directory (a file counts itself).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Usage {
-    pub path: RawPath,
-    pub bytes: u64,
-    pub files: u64,
-    pub directories: u64,
-}
-
-/// `stat --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct NodeStat {
-    pub volume: String,
-    pub path: RawPath,
-    pub ino: u64,
-    #[serde(flatten)]
-    pub entry: Entry,
-    pub atime_ns: i64,
-    pub ctime_ns: i64,
-    pub crtime_ns: i64,
-    /// The extended attributes lovage itself shows: id, content, local bytes, recursive totals.
-    pub attributes: BTreeMap<String, String>,
-    /// The blocks of its content, in order, with where they are.
-    pub blocks: Vec<BlockStat>,
-    /// Blocks left out of `blocks` because there are too many.
-    pub more_blocks: u64,
-}
-
-/// One block of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct BlockStat {
-    pub id: String,
-    pub offset: u64,
-    pub bytes: u64,
-    pub local: bool,
-}
-
-/// `gc --json`, one document a volume.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct GcReport {
-    pub volume: String,
-    pub dry_run: bool,
-    pub kept_blocks: u64,
-    pub kept_bytes: u64,
-    pub freed_blocks: u64,
-    pub freed_bytes: u64,
-}
-
-/// `fsck --json`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct FsckReport {
-    pub checked: u64,
-    pub bad: u64,
-    pub repaired: u64,
-    pub unrepairable: Vec<Damage>,
-}
-
-/// Damage that could not be repaired.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Damage {
-    pub path: RawPath,
-    pub block: String,
-    pub reason: String,
-}
-
-/// One line of `hash`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct ContentId {
-    pub path: RawPath,
-    pub id: String,
-    pub bytes: u64,
-    pub blocks: u64,
-}
-
-/// One line of `bench`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Figure {
-    pub name: String,
-    pub value: f64,
-    pub unit: String,
 }
 
 #[cfg(test)]

@@ -91,7 +91,11 @@ impl Disk for RealDisk {
         RealFile::open(private().read(true).write(true), self.dir.join(name))
     }
 
+    /// Not in a directory that took the place of a removed one: it would hold a log without its beginning.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        if self.handle.metadata()?.nlink() == 0 {
+            return Err(io::Error::other(format!("{} was removed", self.dir.display())));
+        }
         RealFile::open(private().read(true).write(true).create_new(true), self.dir.join(name))
     }
 

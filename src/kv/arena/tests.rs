@@ -88,3 +88,20 @@ fn concurrent_writers_and_readers_agree() {
     });
     assert_eq!(log.stat().blocks, 400);
 }
+
+/// Also where another directory has taken the place: it would hold a log without its beginning.
+#[test]
+fn a_log_whose_directory_was_removed_reports_nothing_as_synced() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("log");
+    let log = Log::open(Arc::new(RealDisk::open(&dir).unwrap()), Options::default()).unwrap().0;
+    let lsn = log.put(&id(b"before"), b"before").unwrap();
+    log.sync(lsn).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    std::fs::create_dir(&dir).unwrap();
+    for payload in [b"one", b"two"] {
+        let synced = log.put(&id(payload), payload).and_then(|lsn| log.sync(lsn));
+        assert!(synced.is_err(), "{payload:?}");
+    }
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+}

@@ -10,7 +10,6 @@
 mod collector;
 mod party;
 pub mod record;
-#[cfg(test)]
 mod sim;
 
 pub use collector::{Outcome, advance};

@@ -56,7 +56,6 @@ pub async fn settle(kv: &dyn Kv, me: &[u8; 32], needs: &(dyn Fn(&Bid) -> bool + 
 
 /// A rule to leave out, to see that the simulation notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), allow(dead_code))]
 pub enum Break {
     /// A word is changed while words are read.
     LateWord,
@@ -74,18 +73,11 @@ pub enum Break {
     EarlyWords,
 }
 
-#[cfg(test)]
 thread_local! {
     /// The rule left out in this thread.
     pub static BROKEN: std::cell::Cell<Option<Break>> = const { std::cell::Cell::new(None) };
 }
 
-#[cfg(test)]
 pub fn broken(rule: Break) -> bool {
     BROKEN.get() == Some(rule)
-}
-
-#[cfg(not(test))]
-pub const fn broken(_: Break) -> bool {
-    false
 }

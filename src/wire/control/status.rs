@@ -1,0 +1,100 @@
+//! What the daemon is and does: the documents of `status`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::RawPath;
+
+/// `status --json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the black-box contract
+pub struct Status {
+    pub daemon: DaemonStatus,
+    pub volumes: Vec<VolumeStatus>,
+    pub peers: Vec<PeerStatus>,
+    pub stores: Vec<StoreStatus>,
+}
+
+/// The daemon in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DaemonStatus {
+    pub pid: u32,
+    pub home: RawPath,
+    pub peer_id: String,
+    pub version: String,
+    pub uptime_s: u64,
+    pub listen: Vec<String>,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+}
+
+/// A volume in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct VolumeStatus {
+    pub name: String,
+    pub id: String,
+    pub mounts: Vec<RawPath>,
+    pub role: String,
+    pub files: u64,
+    pub bytes: u64,
+    pub local_bytes: u64,
+    pub dirty_bytes: u64,
+    /// What a collection would free, about.
+    pub garbage_bytes: u64,
+    /// The disk of the home has no room for more content: writes are refused.
+    #[serde(default)]
+    pub full: bool,
+    /// Damaged places of the log that `fsck` has still to tell of.
+    #[serde(default)]
+    pub damage: u64,
+    pub root: String,
+    pub vector: BTreeMap<String, u64>,
+    pub conflicts: u64,
+    pub pins: u64,
+    pub heads: Vec<HeadStatus>,
+    /// Whether the daemon has it open (else the counts are zero).
+    pub open: bool,
+}
+
+/// The newest head known of one writer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct HeadStatus {
+    pub writer: u32,
+    pub device: String,
+    pub seq: u64,
+    pub heard_s_ago: u64,
+}
+
+/// A peer in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct PeerStatus {
+    pub id: String,
+    pub device: String,
+    pub addresses: Vec<String>,
+    pub connected: bool,
+    pub transport: String,
+    pub rtt_ms: f64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub volumes: Vec<String>,
+}
+
+/// A store in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StoreStatus {
+    pub name: String,
+    pub url: String,
+    pub state: String,
+    pub latency_ms: f64,
+    pub queue_bytes: u64,
+    pub stored_bytes: u64,
+    /// Whose it is.
+    #[serde(default)]
+    pub volume: String,
+}
