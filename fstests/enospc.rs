@@ -7,10 +7,13 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::Command;
 
+use fstests::harness::binary;
 use fstests::harness::bytes::{Random, count, random, seed};
 use fstests::harness::ext4::Ext4;
 use fstests::harness::mount::Mount;
+use fstests::harness::program::finish;
 use fstests::harness::scratch::Scratch;
 
 const DISK: u64 = 256 << 20;
@@ -70,6 +73,29 @@ fn a_full_disk_says_so_keeps_what_it_has_and_takes_new_things_once_old_ones_went
         }
     }
     println!("{cycles} cycles of filling and emptying");
+    mount.stop();
+    drop(mount);
+    drop(disk);
+}
+
+#[test]
+fn a_disk_that_something_else_filled_is_told_by_status() {
+    let scratch = Scratch::new("enospc-status");
+    let disk = Ext4::make(&scratch.path().join("image"), DISK, &scratch.dir("disk"));
+    let mut mount = Mount::start(&disk.dir().join("home"), &scratch.dir("mnt"), &[]);
+    write(&mount.dir().join("kept"), b"kept").unwrap();
+    let mut other = File::create(disk.dir().join("other")).unwrap();
+    let full = (0..DISK >> 12).map(|_| other.write_all(&[1; 4096])).find_map(Result::err).expect("the disk is full");
+    assert_eq!(full.raw_os_error(), Some(ENOSPC), "{full}");
+    // What changed cannot be counted without sealing it, for which there is no room.
+    let refused = (0..).map(|n| write(&mount.dir().join(format!("f{n}")), &random(n, 1 << 20))).find_map(Result::err);
+    assert_eq!(refused.unwrap().raw_os_error(), Some(ENOSPC));
+    let said = finish(Command::new(binary::lovage()).arg("--home").arg(mount.home()).args(["status", "--json"])).done();
+    assert_eq!(said.json()["volumes"][0]["full"], true, "{said:?}");
+    drop(other);
+    fs::remove_file(disk.dir().join("other")).unwrap();
+    write(&mount.dir().join("later"), b"later").unwrap();
+    assert_eq!(fs::read(mount.dir().join("kept")).unwrap(), b"kept");
     mount.stop();
     drop(mount);
     drop(disk);

@@ -338,10 +338,13 @@ fn a_daemon_that_is_stopped_is_named_and_not_waited_for() {
     let pid = home.daemon().unwrap();
     let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(process, Signal::STOP).unwrap();
-    let said = home.run(&["status"]);
+    let said = [home.run(&["status"]), home.run(&["unmount", &shown(&home.mountpoint())])];
     rustix::process::kill_process(process, Signal::CONT).unwrap();
-    said.failed(5, &[&format!("process {pid} is stopped"), &format!("kill -CONT {pid}")]);
-    home.run(&["status"]).done();
+    for said in said {
+        said.failed(5, &[&format!("process {pid} is stopped"), &format!("kill -CONT {pid}")]);
+    }
+    let status = home.run(&["status", "--json"]).done().json();
+    assert_eq!(status["volumes"][0]["mounts"].as_array().unwrap().len(), 1, "what failed is not done later: {status}");
 }
 
 #[test]

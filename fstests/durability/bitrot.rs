@@ -119,6 +119,8 @@ fn flipped_bits_are_never_served_and_fsck_names_what_they_hit() {
                     hit += 1;
                     assert!(report["bad"].as_u64().unwrap_or(0) > 0, "{what}: lost {lost:?}, fsck: {report}");
                     assert!(names_one_of(&report, &lost), "{what}: lost {lost:?}, fsck: {report}");
+                    let log = mount.said();
+                    assert!(lost.iter().all(|name| is_logged(&log, name)), "{what}: lost {lost:?}, log: {log}");
                 }
             }
         }
@@ -132,6 +134,12 @@ fn names_one_of(report: &serde_json::Value, lost: &[String]) -> bool {
     lost.iter().all(|name| {
         paths.iter().any(|path| path.trim_start_matches('/').ends_with(name.as_str()) || path.ends_with("/sub"))
     })
+}
+
+/// Whether the daemon's log names the path of a damaged file, or of the directory that keeps it from being found.
+fn is_logged(log: &str, name: &str) -> bool {
+    let damage = log.lines().filter(|line| line.contains("damaged: "));
+    damage.into_iter().any(|line| line.contains(name) || line.contains("/sub") || line.contains("path=\"/\""))
 }
 
 #[test]

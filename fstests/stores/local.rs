@@ -1,6 +1,7 @@
 //! Stores in a folder that two machines see: a stick, a share.
 
 use std::fs;
+use std::io::Write;
 
 use fstests::harness::bytes::random;
 use fstests::harness::device::{Device, until, until_reads};
@@ -59,6 +60,64 @@ fn a_store_is_listed_fed_and_goes_on_after_a_kill() {
     a.run(&["store", "remove", "box"]).done();
     assert_eq!(a.run(&["store", "show", "box"]).code, 3);
     a.stop();
+}
+
+#[test]
+fn a_limit_holds_the_feeding_back_until_it_is_lifted() {
+    let Some(lan) = Lan::new(1) else { return };
+    let shared = Scratch::new("limited-store");
+    let mut a = Device::new(&lan, 0, "alpha");
+    a.mount("default");
+    a.run(&["store", "add", "box", &location(&shared)]).done();
+    a.run(&["store", "set", "box", "--limit", "a lot"]).failed(2, &["500KiB"]);
+    a.run(&["store", "set", "box"]).failed(2, &["--limit"]);
+    a.run(&["store", "set", "sack", "--limit", "1MiB"]).failed(3, &["sack"]);
+    let set = a.run(&["store", "set", "box", "--limit", "16KiB", "--json"]).done().json();
+    assert_eq!(set["limit_bytes_s"], 16 << 10, "{set}");
+    fs::write(a.at("file"), random(1, 20_000_000)).unwrap();
+    let waiting = |a: &Device| a.status()["stores"][0]["queue_bytes"].as_u64() > Some(15_000_000);
+    until("most of it to wait", || waiting(&a));
+    a.stop();
+    a.mount("default");
+    until("the limit to be kept over a restart", || waiting(&a));
+    // At that rate it would take twenty minutes.
+    a.run(&["store", "set", "box", "--limit", "none"]).done();
+    a.run(&["store", "sync"]).done();
+    assert_eq!(a.status()["stores"][0]["queue_bytes"], 0);
+    a.stop();
+}
+
+#[test]
+fn an_fsync_waits_for_the_store_that_must_have_what_is_written() {
+    let Some(lan) = Lan::new(2) else { return };
+    let shared = Scratch::new("required-store");
+    let (mut a, mut b) = (Device::new(&lan, 0, "alpha"), Device::new(&lan, 1, "beta"));
+    a.run(&["config", "set", "fetch.timeout", "2"]).done();
+    a.mount("default");
+    b.join(&a.invite("default", &[]));
+    for device in [&a, &b] {
+        device.run(&["store", "add", "box", &location(&shared)]).done();
+    }
+    b.stop();
+    let set = a.run(&["store", "set", "box", "--before-fsync", "yes", "--json"]).done().json();
+    assert_eq!(set["before_fsync"], true, "{set}");
+    let write = |name: &str, data: &[u8]| {
+        let mut file = fs::File::create(a.at(name)).unwrap();
+        file.write_all(data).unwrap();
+        file.sync_all()
+    };
+    let large = random(3, 3_000_000);
+    write("large", &large).unwrap();
+    let (here, away) = (shared.path().join("store"), shared.path().join("away"));
+    fs::rename(&here, &away).unwrap();
+    assert_eq!(write("later", b"x").unwrap_err().raw_os_error(), Some(libc::EIO), "it is not where it must be");
+    a.run(&["store", "set", "box", "--before-fsync", "no"]).done();
+    write("without", b"x").unwrap();
+    a.kill();
+    fs::rename(&away, &here).unwrap();
+    b.mount("default");
+    until_reads(&b.at("large"), &large);
+    b.stop();
 }
 
 #[test]

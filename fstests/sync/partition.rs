@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use fstests::harness::bytes::random;
 use fstests::harness::device::{Device, until, until_equal, until_reads};
 
 fn listing(device: &Device) -> Vec<(String, Vec<u8>)> {
@@ -43,4 +44,18 @@ fn both_sides_of_a_conflict_stay_and_one_can_be_kept() {
     until_reads(&b.at("both.txt"), b"by alpha");
     until_equal(&[&a, &b]);
     assert_eq!(b.run(&["conflicts", "--json"]).done().json().as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_peer_that_is_lost_without_a_word_fails_the_read_counts_as_gone_and_is_found_again() {
+    let Some((lan, a, b)) = super::pair() else { return };
+    let content = random(5, 300_000);
+    fs::write(a.at("absent"), &content).unwrap();
+    until("the other's file", || b.at("absent").exists());
+    assert_eq!(b.connected(), 1);
+    lan.cable(1, false);
+    assert_eq!(fs::read(b.at("absent")).unwrap_err().raw_os_error(), Some(libc::EIO));
+    assert_eq!(b.connected(), 0, "the read found out: the next one fails at once");
+    lan.cable(1, true);
+    until_reads(&b.at("absent"), &content);
 }

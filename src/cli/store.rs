@@ -7,6 +7,7 @@ use super::arguments::DEFAULT_VOLUME;
 use super::output::{self, size};
 use super::session::Session;
 use crate::base::Kind;
+use crate::daemon::parse_size;
 use crate::wire::Failure;
 use crate::wire::control::{Request, Status, StoreMoved, StoreStatus};
 
@@ -27,6 +28,18 @@ enum Command {
         name: String,
         /// file:DIR, arena:DIR, sled:DIR, sqlite:FILE, s3://BUCKET/PREFIX?endpoint=URL, sftp://USER@HOST/DIR, webdav(s)://HOST/DIR
         url: String,
+    },
+    /// Change what is asked of a store
+    #[command(group = clap::ArgGroup::new("rule").required(true).multiple(true))]
+    Set {
+        /// Its name
+        name: String,
+        /// Most bytes a second that it is given, such as 500KiB, or `none`
+        #[arg(long, group = "rule", value_parser = rate)]
+        limit: Option<u64>,
+        /// `fsync` returns only when this store has what was written, too
+        #[arg(long, group = "rule", value_name = "yes|no", value_parser = yes)]
+        before_fsync: Option<bool>,
     },
     /// Show all stores of open volumes
     List,
@@ -75,6 +88,10 @@ impl Store {
             Command::Add { name, url } => {
                 one(session, &Request::StoreAdd { volume, name: name.clone(), url: url.clone() })
             }
+            Command::Set { name, limit, before_fsync } => {
+                let (name, limit, before_fsync) = (name.clone(), *limit, *before_fsync);
+                one(session, &Request::StoreSet { volume, name, limit, before_fsync })
+            }
             Command::Test { name } => one(session, &Request::StoreTest { volume, name: name.clone() }),
             Command::Remove { name, force } => {
                 session
@@ -113,6 +130,24 @@ impl Store {
     }
 }
 
+/// 0 for none.
+fn rate(text: &str) -> Result<u64, String> {
+    let least = 16 << 10;
+    match parse_size(text) {
+        _ if text == "none" => Ok(0),
+        Some(rate) if rate >= least => Ok(rate),
+        _ => Err("give bytes a second, such as 500KiB (at least 16KiB), or `none`".to_owned()),
+    }
+}
+
+fn yes(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("give `yes` or `no`".to_owned()),
+    }
+}
+
 fn one(session: &Session<'_>, request: &Request) -> Outcome {
     let store: StoreStatus = output::typed(session.ask_daemon(request, &mut |_| Ok(()))?)?;
     if session.json() { output::json(&store) } else { output::line(&described(&store)) }
@@ -144,8 +179,10 @@ fn show(session: &Session<'_>, stores: &[StoreStatus]) -> Outcome {
 
 /// One line about a store.
 pub fn described(store: &StoreStatus) -> String {
+    let limit = store.limit_bytes_s.map(|rate| format!(", at most {}/s", size(rate))).unwrap_or_default();
+    let fsync = if store.before_fsync { ", fsync waits for it" } else { "" };
     format!(
-        "{}:{:<12} {:<6} {} stored, {} queued, {:.1} ms  {}",
+        "{}:{:<12} {:<6} {} stored, {} queued, {:.1} ms{limit}{fsync}  {}",
         output::printable(&store.volume),
         output::printable(&store.name),
         output::printable(&store.state),

@@ -41,9 +41,17 @@ impl Home {
         Self::at(&root)
     }
 
-    /// Make the directory (mode 0700) if it is not there; refuse one that another user owns.
+    /// Make the directory (mode 0700) if it is not there; refuse one that another user owns or that takes nothing.
     pub fn create(&self) -> Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).io("create the home", || self.to_string())?;
+        if !self.root.exists() {
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(&self.root).io("create the home", || self.to_string())?;
+        }
+        self.check_owner()?;
+        self.check_writable()
+    }
+
+    fn check_owner(&self) -> Result<()> {
         let owner = fs::metadata(&self.root).io("open the home", || self.to_string())?.uid();
         let me = rustix::process::geteuid().as_raw();
         if owner == me {

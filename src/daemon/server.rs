@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
@@ -63,11 +64,21 @@ fn converse(stream: UnixStream, service: &Arc<Service>) -> Result<()> {
     if service.is_ending() {
         return Ok(()); // without an answer, as if no daemon ran
     }
+    if has_gone(&client.0) {
+        return Ok(()); // told that we were stopped, say: what it was told failed must not be done behind its back
+    }
     let answered = understand(&text).and_then(|request| answer(service, request, &mut client));
     if answered.is_err() && service.is_ending() {
         return Ok(());
     }
     client.send(&answered.map_or_else(Reply::Failed, Reply::Done))
+}
+
+/// Whether the client has closed its end, by a look that does not wait.
+fn has_gone(client: &UnixStream) -> bool {
+    let mut look = [PollFd::new(client, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut look, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 fn understand(text: &[u8]) -> std::result::Result<crate::wire::control::Request, Failure> {
@@ -122,6 +133,14 @@ mod tests {
         assert_eq!(understand(b"nonsense").unwrap_err().kind, Kind::Invalid);
         assert_eq!(understand(br#"{"protocol":1,"request":{"do":"conquer"}}"#).unwrap_err().kind, Kind::Invalid);
         assert_eq!(understand(br#"{"protocol":1,"request":{"do":"volume-list"}}"#).unwrap(), Request::VolumeList);
+    }
+
+    #[test]
+    fn a_client_that_went_away_is_noticed_and_one_that_waits_is_not() {
+        let (client, server) = UnixStream::pair().unwrap();
+        assert!(!has_gone(&server));
+        drop(client);
+        assert!(has_gone(&server));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Must never be reachable by other users: mode 0600 in a directory of mode 0700.
 
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 
 /// Longest path a socket address takes, without its terminating NUL.
 const LONGEST: usize = 107;
+/// What connecting says where nobody listens: also in a home that is a file, which is for others to say.
+const NOBODY: [ErrorKind; 3] = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::ConnectionRefused];
 
 /// Listen at `path`, replacing a socket left behind. The caller holds the home's lock.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
         _ => {}
     }
     let (short, _open) = shorten(path)?;
@@ -30,7 +32,7 @@ pub fn connect(path: &Path) -> io::Result<Option<UnixStream>> {
     let connected = shorten(path).and_then(|(short, _open)| UnixStream::connect(short));
     match connected {
         Ok(stream) => Ok(Some(stream)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(e) if NOBODY.contains(&e.kind()) => Ok(None),
         Err(e) => Err(e),
     }
 }
@@ -42,7 +44,7 @@ fn shorten(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
         return Ok((path.to_owned(), None));
     }
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(ErrorKind::InvalidInput.into());
     };
     let directory = File::open(parent)?;
     Ok((PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name), Some(directory)))

@@ -12,6 +12,7 @@ mod check;
 mod collect;
 mod content;
 mod copies;
+mod elsewhere;
 mod evict;
 mod exchange;
 mod expected;
@@ -62,6 +63,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub use check::{Checked, Hit};
 pub use collect::{Collected, Progress};
 pub use copies::{Conflict, ConflictBase, ConflictVersion};
+pub use elsewhere::Elsewhere;
 pub use exchange::Announcement;
 pub use expected::Expected;
 pub use figures::Figures;
@@ -138,6 +140,7 @@ pub struct Volume {
     lazy: bool,
     /// Stores keep blocks as well.
     stored: AtomicBool,
+    elsewhere: elsewhere::Rule,
 }
 
 impl fmt::Debug for Volume {

@@ -281,7 +281,11 @@ impl Volume {
                 parts.reverse();
                 return format!("/{}", parts.join("/"));
             }
-            let Ok(inode) = self.inode_of(at) else { break };
+            let Ok(inode) = self.inode_of(at) else {
+                parts.push("(damaged)".to_owned());
+                parts.reverse();
+                return parts.join("/");
+            };
             let ns = self.ns.lock();
             let shows = ns.view.shows(at, &inode.inner.lock().state);
             drop(ns);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::content::Gauge;
+use super::elsewhere::Rule;
 use super::inode::Inode;
 use super::journal::{Batch, Change, apply_pieces};
 use super::namespace::{Names, Namespace, Roots, Target};
@@ -167,6 +168,7 @@ impl Volume {
             writer,
             lazy: setup.fetch.is_some(),
             stored: AtomicBool::new(false),
+            elsewhere: Rule::default(),
         })
     }
 

@@ -67,6 +67,7 @@ pub enum Request {
     PeerRemove { address: String },
     StoreAdd { volume: String, name: String, url: String },
     StoreRemove { volume: String, name: String, force: bool },
+    StoreSet { volume: String, name: String, limit: Option<u64>, before_fsync: Option<bool> },
     StoreTest { volume: String, name: String },
     StoreSync { volume: String },
     StoreCopy { volume: String, from: String, to: String },

@@ -96,6 +96,9 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::PeerRemove { address } => document(&peer::remove(service, &address)?)?,
         Request::StoreAdd { volume, name, url } => document(&store::add(service, &volume, &name, &url)?)?,
         Request::StoreRemove { volume, name, force } => document(&store::remove(service, &volume, &name, force)?)?,
+        Request::StoreSet { volume, name, limit, before_fsync } => {
+            document(&store::set(service, &volume, &name, limit, before_fsync)?)?
+        }
         Request::StoreTest { volume, name } => document(&store::test(service, &volume, &name)?)?,
         Request::StoreSync { volume } => document(&store::sync(service, &volume, sink)?)?,
         Request::StoreCopy { volume, from, to } => document(&store::copy(service, &volume, (&from, &to), sink)?)?,

@@ -1,8 +1,9 @@
 //! `status`: what the daemon is and does.
 
+use super::super::hosted::Hosted;
 use super::super::service::Service;
 use super::super::volumes::Known;
-use crate::base::Result;
+use crate::base::{Kind, Result};
 use crate::wire::control::{DaemonStatus, HeadStatus, PeerStatus, Status, VolumeStatus};
 
 /// The whole document of `status --json`.
@@ -57,10 +58,7 @@ pub fn volume(service: &Service, known: &Known, exact: bool) -> Result<VolumeSta
         ..VolumeStatus::default()
     };
     if let Some(open) = open {
-        if exact {
-            open.volume().announce()?;
-        }
-        open.figures(exact, &mut status)?;
+        figures(&*open, exact, &mut status)?;
         status.conflicts = open.volume().conflicts()?.len() as u64;
     }
     if let Some(replica) = service.exchange.replica(known.id) {
@@ -71,4 +69,16 @@ pub fn volume(service: &Service, known: &Known, exact: bool) -> Result<VolumeSta
         }
     }
     Ok(status)
+}
+
+/// What is counted of an open volume. To be exact it seals what changed, which takes room: a full disk, which is just
+/// what `status` is asked about, gets the counts of the last time.
+fn figures(open: &dyn Hosted, exact: bool, status: &mut VolumeStatus) -> Result<()> {
+    if exact {
+        match open.volume().announce().and_then(|_| open.figures(true, status)) {
+            Err(e) if e.kind() == Kind::Full => {}
+            told => return told,
+        }
+    }
+    open.figures(false, status)
 }

@@ -32,6 +32,23 @@ pub fn add(service: &Arc<Service>, volume: &str, name: &str, url: &str) -> Resul
     Ok(service.exchange.stores().find(replica.known.id, name)?.status(&replica.known.name))
 }
 
+/// Change what is asked of one: `limit` in bytes a second, 0 for none.
+pub fn set(
+    service: &Arc<Service>,
+    volume: &str,
+    name: &str,
+    limit: Option<u64>,
+    before_fsync: Option<bool>,
+) -> Result<StoreStatus> {
+    let replica = replica(service, volume)?;
+    let stores = service.exchange.stores();
+    stores.set(replica.known.id, name, |rules| {
+        rules.limit = limit.map_or(rules.limit, |limit| (limit > 0).then_some(limit));
+        rules.before_fsync = before_fsync.unwrap_or(rules.before_fsync);
+    })?;
+    Ok(stores.find(replica.known.id, name)?.status(&replica.known.name))
+}
+
 /// Detach one.
 pub fn remove(service: &Arc<Service>, volume: &str, name: &str, force: bool) -> Result<bool> {
     let replica = replica(service, volume)?;
@@ -47,7 +64,7 @@ fn spare(service: &Arc<Service>, replica: &Replica, name: &str) -> Result<()> {
     let refuse = |why: String, next: &str| {
         Err(Error::new(Kind::NotPermitted, "detach the store", name).with_source(Advice::new(why, next)))
     };
-    if !stores.list(replica.known.id)?.iter().any(|(known, _)| known == name) {
+    if !stores.list(replica.known.id)?.iter().any(|entry| entry.name == name) {
         return Ok(()); // told by who detaches it
     }
     let only = stores.find(replica.known.id, name).and_then(|attached| stores.run(stores.only_in(replica, &attached)));
@@ -76,8 +93,8 @@ pub fn sync(service: &Arc<Service>, volume: &str, sink: &mut dyn Sink) -> Result
     let replica = replica(service, volume)?;
     let stores = service.exchange.stores();
     let mut all = Vec::new();
-    for (name, _) in stores.list(replica.known.id)? {
-        let attached = stores.find(replica.known.id, &name)?;
+    for entry in stores.list(replica.known.id)? {
+        let attached = stores.find(replica.known.id, &entry.name)?;
         settle(&attached, &mut |progress| sink.progress(progress))?;
         all.push(attached.status(&replica.known.name));
     }
@@ -154,10 +171,11 @@ fn replica(service: &Arc<Service>, volume: &str) -> Result<Arc<Replica>> {
 /// Wait until the store has what is here.
 fn settle(attached: &Attached, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<()> {
     let begun = attached.ring();
+    let patience = if attached.is_limited() { 10 * PATIENCE } else { PATIENCE };
     let (mut last, mut still) = (0, 0);
     while !attached.is_settled_after(begun) {
         let status = attached.status("");
-        if !matches!(&status.state[..], "ok" | "starting") || still > PATIENCE {
+        if !matches!(&status.state[..], "ok" | "starting") || still > patience {
             let next = match &status.state {
                 state if state.contains("its mark is gone") => {
                     "Plug it in. If it was emptied for good, `lovage store remove` and `add` it again."

@@ -112,7 +112,7 @@ impl Exchange {
     pub fn new(home: Home, settings: NetSettings) -> Arc<Self> {
         Arc::new(Self {
             invites: Invites::new(home.clone()),
-            stores: Stores::new(home.clone(), settings.offline),
+            stores: Stores::new(home.clone(), settings.offline, settings.patience),
             home,
             settings,
             volumes: OnceLock::new(),

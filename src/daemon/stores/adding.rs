@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::exchange::{Exchange, Replica};
 use super::super::volumes::is_name;
-use super::{Stores, marker};
+use super::{Entry, Rules, Stores, marker};
 use crate::base::{Error, Kind, Result, VolumeId};
 use crate::kv::steady::Bounds;
 use crate::kv::{self, Lazy, Location, Steady};
@@ -39,10 +39,10 @@ impl Stores {
         self.check_new(&list, name, url)?;
         let lazy = Lazy::new(url).map_err(|e| unusable(name, &e))?;
         check(url, id).map_err(|e| unusable(name, &e))?;
-        list.push((name.to_owned(), url.to_owned()));
+        let entry = Entry { name: name.to_owned(), url: url.to_owned(), rules: Rules::default() };
+        list.push(entry.clone());
         self.save(id, &list)?;
-        let shelf = self.shelf(replica);
-        self.attach(&shelf, exchange, name.to_owned(), url.to_owned(), lazy)
+        self.attach(&self.shelf(replica), exchange, entry, lazy)
     }
 
     /// Make the store if it is not there, and mark it. It is closed again: some let only one have them open.
@@ -52,20 +52,19 @@ impl Stores {
     }
 
     /// What can be told without looking at the store. Sorted by what a person would fix first.
-    fn check_new(&self, list: &[(String, String)], name: &str, url: &str) -> Result<()> {
+    fn check_new(&self, list: &[Entry], name: &str, url: &str) -> Result<()> {
         let refuse = |kind, why: &str, next: &str| {
             Err(Error::new(kind, "add the store", name).with_source(Advice::new(why, next)))
         };
         if !is_name(name) {
             return refuse(Kind::Invalid, "that cannot be the name of a store", "Use letters, digits and '-'.");
         }
-        if list.iter().any(|(known, _)| known == name) {
+        if list.iter().any(|known| known.name == name) {
             return refuse(Kind::Exists, "a store of that name is there already", "Choose another name.");
         }
-        if let Some((known, _)) =
-            list.iter().find(|(_, other)| other.trim_end_matches('/') == url.trim_end_matches('/'))
-        {
-            let why = format!("it is there already, and called {known}");
+        let same = |other: &&Entry| other.url.trim_end_matches('/') == url.trim_end_matches('/');
+        if let Some(known) = list.iter().find(same) {
+            let why = format!("it is there already, and called {}", known.name);
             return refuse(Kind::Exists, &why, "One place counts as one copy.");
         }
         if self.offline {

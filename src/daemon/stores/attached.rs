@@ -5,14 +5,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::super::exchange::{Exchange, Replica};
-use super::{feed, marker};
-use crate::base::sync::Mutex;
+use super::limit::Limit;
+use super::{Entry, Rules, feed, marker};
+use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Bid, Context, Error, Kind, Result, VolumeId};
 use crate::kv::Lazy;
 use crate::kv::multi::Store;
@@ -43,6 +44,10 @@ pub struct Attached {
     /// Rounds begun, and the last after which all that was there at its beginning is stored.
     pub(super) rounds: AtomicU64,
     pub(super) complete: AtomicU64,
+    pub(super) limit: Limit,
+    before_fsync: AtomicBool,
+    /// Rings when a round was good for something or went wrong; guards nothing.
+    pub(super) over: (Mutex<()>, Condvar),
     /// Why it is not up to date; empty when it is.
     pub(super) trouble: Mutex<String>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -67,16 +72,15 @@ impl Observer for Watch {
 impl Attached {
     /// Feed `store` from now on.
     pub fn start(
-        name: String,
-        url: String,
+        entry: Entry,
         store: Arc<Store>,
         lazy: Arc<Lazy>,
         (replica, exchange): (&Arc<Replica>, &Arc<Exchange>),
         runtime: Arc<Runtime>,
     ) -> Result<Arc<Self>> {
         let attached = Arc::new(Self {
-            name,
-            url,
+            name: entry.name,
+            url: entry.url,
             store,
             lazy,
             bell: Notify::new(),
@@ -87,10 +91,14 @@ impl Attached {
             changed: AtomicBool::new(true),
             rounds: AtomicU64::new(0),
             complete: AtomicU64::new(0),
+            limit: Limit::default(),
+            before_fsync: AtomicBool::new(false),
+            over: Default::default(),
             trouble: Mutex::new("starting".to_owned()),
             thread: Mutex::new(None),
             watch: Mutex::new(None),
         });
+        attached.obey(entry.rules);
         let watch: Arc<dyn Observer> = Arc::new(Watch(Arc::downgrade(&attached)));
         replica.volume.subscribe(&watch);
         *attached.watch.lock() = Some(watch);
@@ -106,6 +114,22 @@ impl Attached {
         let thread = std::thread::Builder::new().name("lovage-store".into()).spawn(work);
         *attached.thread.lock() = Some(thread.io("start a thread", || "lovage-store".to_owned())?);
         Ok(attached)
+    }
+
+    /// What is asked of it from now on.
+    pub fn obey(&self, rules: Rules) {
+        self.limit.set(rules.limit);
+        self.before_fsync.store(rules.before_fsync, Ordering::Release);
+    }
+
+    /// Whether it is given only so many bytes a second.
+    pub fn is_limited(&self) -> bool {
+        self.limit.rate().is_some()
+    }
+
+    /// Whether `fsync` waits for it.
+    pub fn is_before_fsync(&self) -> bool {
+        self.before_fsync.load(Ordering::Acquire)
     }
 
     /// Where it is.
@@ -153,7 +177,6 @@ impl Attached {
     /// Look again now. Gives the number of the last round begun.
     pub fn ring(&self) -> u64 {
         self.changed.store(true, Ordering::Release);
-        self.bell.notify_one();
         self.asked.notify_one();
         self.rounds.load(Ordering::Acquire)
     }
@@ -161,6 +184,27 @@ impl Attached {
     /// Whether all that was there in a round after `round` is stored.
     pub fn is_settled_after(&self, round: u64) -> bool {
         self.complete.load(Ordering::Acquire) > round
+    }
+
+    /// All that was there in this round is stored.
+    pub(super) fn completed(&self, round: u64) {
+        let _told = self.over.0.lock();
+        self.complete.store(round, Ordering::Release);
+        self.over.1.notify_all();
+    }
+
+    /// Wait until all that is there now is stored. [`Kind::Timeout`] with what is the matter if it is not by `deadline`.
+    pub fn settle_by(&self, deadline: Instant) -> Result<()> {
+        let round = self.ring();
+        let mut told = self.over.0.lock();
+        while !self.is_settled_after(round) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::new(Kind::Timeout, "store what was written", &self.name).with_source(self.state()));
+            }
+            self.over.1.wait_for(&mut told, left);
+        }
+        Ok(())
     }
 
     fn state(&self) -> String {
@@ -181,6 +225,8 @@ impl Attached {
             queue_bytes: self.queued.load(Ordering::Relaxed),
             stored_bytes: self.stored.load(Ordering::Relaxed),
             volume: volume.to_owned(),
+            limit_bytes_s: self.limit.rate(),
+            before_fsync: self.is_before_fsync(),
         }
     }
 }

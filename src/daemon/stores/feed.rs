@@ -98,7 +98,7 @@ impl Known {
             attached.changed.store(true, Ordering::Release);
             return Err(error);
         }
-        attached.complete.store(round, Ordering::Release);
+        attached.completed(round);
         let begin = Instant::now();
         let taken = self.take(kv, replica, exchange).await?;
         attached.store.answered(0, begin.elapsed());
@@ -135,8 +135,8 @@ impl Known {
     async fn give_blocks(&mut self, attached: &Attached, replica: &Replica) -> Result<()> {
         let log = Arc::clone(replica.volume.blocks().log());
         let (store, from) = (Arc::clone(&attached.store), self.from);
+        let mut batches = Batches { each: attached.limit.batch(BATCH), ..Batches::default() };
         let (batches, upto) = blocking(move || {
-            let mut batches = Batches::default();
             let upto = log.for_each_from(from, |id, size| {
                 if store.holds(&id) != Some(true) {
                     batches.add(id, size);
@@ -152,6 +152,7 @@ impl Known {
             while under_way.len() < AT_ONCE
                 && let Some(batch) = next.next()
             {
+                attached.limit.pass(batch.bytes).await;
                 let (store, log) = (Arc::clone(&attached.store), Arc::clone(replica.volume.blocks().log()));
                 under_way.spawn(async move { give_batch(&store, log, batch).await });
             }
@@ -224,6 +225,8 @@ async fn learn(attached: &Attached, kv: &dyn Kv) -> Result<()> {
 struct Batches {
     all: Vec<Batch>,
     bytes: u64,
+    /// Bytes after which a batch is full.
+    each: u64,
 }
 
 #[derive(Default)]
@@ -235,7 +238,7 @@ struct Batch {
 impl Batches {
     fn add(&mut self, id: Bid, size: u32) {
         self.bytes += u64::from(size);
-        if self.all.last().is_none_or(|batch| batch.bytes >= BATCH) {
+        if self.all.last().is_none_or(|batch| batch.bytes >= self.each) {
             self.all.push(Batch::default());
         }
         if let Some(batch) = self.all.last_mut() {

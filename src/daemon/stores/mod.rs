@@ -6,36 +6,39 @@
 mod adding;
 mod attached;
 mod feed;
+mod limit;
+mod list;
 mod marker;
 mod meeting;
 mod reading;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::exchange::{Exchange, Replica};
-use super::home::{Home, replace_file};
+use super::home::Home;
 use super::volumes::Known;
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Context, Error, Kind, Result, VolumeId};
 use crate::kv::steady::Bounds;
 use crate::kv::{Kv, Lazy, MultiKv, Steady};
 use crate::net::Peer;
+use crate::volume::Elsewhere;
 use crate::wire::Advice;
 use crate::wire::control::StoreStatus;
 
 pub use attached::Attached;
+pub use list::{Entry, Rules};
 
 /// See the module.
 pub struct Stores {
     home: Home,
     offline: bool,
+    patience: Duration,
     runtime: Mutex<Option<Arc<Runtime>>>,
     shelves: RwLock<BTreeMap<VolumeId, Arc<Shelf>>>,
 }
@@ -46,12 +49,25 @@ struct Shelf {
     known: Known,
     multi: Arc<MultiKv>,
     attached: Mutex<Vec<Arc<Attached>>>,
+    /// How long an `fsync` waits for stores that must have its content.
+    patience: Duration,
+}
+
+impl Elsewhere for Shelf {
+    fn settle(&self) -> Result<()> {
+        let asked: Vec<_> = self.attached.lock().iter().filter(|a| a.is_before_fsync()).cloned().collect();
+        let deadline = Instant::now() + self.patience;
+        let settle = |attached: &Arc<Attached>| attached.settle_by(deadline);
+        asked.iter().try_for_each(settle).inspect_err(|error| {
+            tracing::warn!(volume = self.known.name, error = %error.chain(), "an fsync failed: the store has not what it must have");
+        })
+    }
 }
 
 impl Stores {
-    /// None yet. `offline`: none are opened.
-    pub fn new(home: Home, offline: bool) -> Self {
-        Self { home, offline, runtime: Mutex::new(None), shelves: RwLock::default() }
+    /// None yet. `offline`: none are opened. `patience`: how long an `fsync` waits for stores that must have its content.
+    pub fn new(home: Home, offline: bool, patience: Duration) -> Self {
+        Self { home, offline, patience, runtime: Mutex::new(None), shelves: RwLock::default() }
     }
 
     fn runtime(&self) -> Result<Arc<Runtime>> {
@@ -69,34 +85,44 @@ impl Stores {
         self.home.volume(id).join("stores")
     }
 
-    /// Names and locations of a volume's stores.
-    pub fn list(&self, id: VolumeId) -> Result<Vec<(String, String)>> {
-        let path = self.file(id);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(Error::io("read the list of stores", path.display().to_string(), e)),
-        };
-        let entry = |line: &str| line.split_once('\t').map(|(name, url)| (name.to_owned(), url.to_owned()));
-        Ok(text.lines().filter_map(entry).collect())
+    /// A volume's stores.
+    pub fn list(&self, id: VolumeId) -> Result<Vec<Entry>> {
+        list::read(&self.file(id))
     }
 
-    fn save(&self, id: VolumeId, list: &[(String, String)]) -> Result<()> {
-        let lines: Vec<String> = list.iter().map(|(name, url)| format!("{name}\t{url}\n")).collect();
-        replace_file(&self.file(id), lines.concat().as_bytes())
+    fn save(&self, id: VolumeId, list: &[Entry]) -> Result<()> {
+        list::write(&self.file(id), list)
+    }
+
+    /// Change what is asked of a store; from now on, and after a restart. [`Kind::NotFound`] if there is none.
+    pub fn set(&self, id: VolumeId, name: &str, change: impl FnOnce(&mut Rules)) -> Result<()> {
+        let mut list = self.list(id)?;
+        let entry = list.iter_mut().find(|entry| entry.name == name);
+        let entry = entry.ok_or_else(|| Error::new(Kind::NotFound, "find the store", name))?;
+        change(&mut entry.rules);
+        let rules = entry.rules;
+        self.save(id, &list)?;
+        self.attached(id).iter().filter(|attached| attached.name == name).for_each(|attached| attached.obey(rules));
+        Ok(())
     }
 
     /// A shared volume was opened: its stores are read from and fed from now on.
     pub fn open(&self, replica: &Arc<Replica>, exchange: &Arc<Exchange>) -> Result<()> {
         let list = self.list(replica.known.id)?;
-        if list.is_empty() || self.offline {
+        if self.offline {
+            for entry in list.iter().filter(|entry| entry.rules.before_fsync) {
+                tracing::warn!(store = entry.name, "offline: no fsync waits for this store");
+            }
+            return Ok(());
+        }
+        if list.is_empty() {
             return Ok(());
         }
         let shelf = self.shelf(replica);
-        for (name, url) in list {
-            match Lazy::new(&url) {
-                Ok(lazy) => self.attach(&shelf, exchange, name, url, lazy)?,
-                Err(error) => tracing::warn!(store = name, error = %error.chain(), "the store cannot be used"),
+        for entry in list {
+            match Lazy::new(&entry.url) {
+                Ok(lazy) => self.attach(&shelf, exchange, entry, lazy)?,
+                Err(error) => tracing::warn!(store = entry.name, error = %error.chain(), "the store cannot be used"),
             }
         }
         Ok(())
@@ -109,25 +135,22 @@ impl Stores {
                 known: replica.known.clone(),
                 multi: Arc::default(),
                 attached: Mutex::default(),
+                patience: self.patience,
             })
         };
-        Arc::clone(self.shelves.write().entry(replica.known.id).or_insert_with(fresh))
+        let shelf = Arc::clone(self.shelves.write().entry(replica.known.id).or_insert_with(fresh));
+        let elsewhere: Arc<dyn Elsewhere> = Arc::clone(&shelf) as Arc<dyn Elsewhere>;
+        replica.volume.settle_elsewhere(Arc::downgrade(&elsewhere));
+        shelf
     }
 
-    fn attach(
-        &self,
-        shelf: &Arc<Shelf>,
-        exchange: &Arc<Exchange>,
-        name: String,
-        url: String,
-        lazy: Lazy,
-    ) -> Result<()> {
+    fn attach(&self, shelf: &Arc<Shelf>, exchange: &Arc<Exchange>, entry: Entry, lazy: Lazy) -> Result<()> {
         let Some(replica) = shelf.replica.upgrade() else { return Ok(()) };
         replica.volume.keep_in_stores();
         let lazy = Arc::new(lazy);
         let kv: Arc<dyn Kv> = Arc::clone(&lazy) as Arc<dyn Kv>;
         let store = shelf.multi.add(Arc::new(Steady::new(kv, Bounds::default())));
-        let attached = Attached::start(name, url, store, lazy, (&replica, exchange), self.runtime()?)?;
+        let attached = Attached::start(entry, store, lazy, (&replica, exchange), self.runtime()?)?;
         shelf.attached.lock().push(attached);
         Ok(())
     }
@@ -136,7 +159,7 @@ impl Stores {
     pub fn remove(&self, id: VolumeId, name: &str) -> Result<()> {
         let mut list = self.list(id)?;
         let before = list.len();
-        list.retain(|(known, _)| known != name);
+        list.retain(|entry| entry.name != name);
         if list.len() == before {
             return Err(Error::new(Kind::NotFound, "find the store", name));
         }

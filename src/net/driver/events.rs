@@ -34,12 +34,16 @@ impl Driver {
                 tracing::debug!(peer = ?peer_id, %error, "a dial failed");
                 self.next_group(connection_id, true);
             }
-            SwarmEvent::NewListenAddr { address, .. } | SwarmEvent::ExternalAddrConfirmed { address } => {
+            SwarmEvent::NewListenAddr { address, .. } => {
+                self.shared.redial.lock().wake(); // there is a network that was not there
                 self.shared.listening(address, true);
             }
-            SwarmEvent::ExpiredListenAddr { address, .. } | SwarmEvent::ExternalAddrExpired { address } => {
+            SwarmEvent::ExternalAddrConfirmed { address } => self.shared.listening(address, true),
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.shared.listening(address, false);
+                self.connections.sessions().for_each(|session| session.doubt()); // what went through it is dead
             }
+            SwarmEvent::ExternalAddrExpired { address } => self.shared.listening(address, false),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 if let Err(error) = reason {
                     tracing::warn!(?addresses, %error, "stopped listening");
@@ -57,9 +61,13 @@ impl Driver {
         match event {
             BehaviourEvent::Exchange(event) => self.exchange(event),
             BehaviourEvent::Ping(ping) => {
-                if let (Ok(rtt), Some(connection)) = (ping.result, self.connections.get_mut(ping.connection)) {
-                    connection.session.iter().for_each(|session| session.set_rtt(rtt));
-                    connection.rtt = Some(rtt);
+                let Some(connection) = self.connections.get_mut(ping.connection) else { return };
+                match ping.result {
+                    Ok(rtt) => {
+                        connection.session.iter().for_each(|session| session.set_rtt(rtt));
+                        connection.rtt = Some(rtt);
+                    }
+                    Err(_) => connection.session.iter().for_each(|session| session.doubt()),
                 }
             }
             BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
@@ -98,6 +106,7 @@ impl Driver {
         let idle = self.connections.get_mut(id).is_some_and(|c| c.session.is_none() && c.talks == 0);
         if idle {
             self.swarm.close_connection(id);
+            self.closed(id); // one that is dead takes its time to close
         }
     }
 
@@ -108,7 +117,7 @@ impl Driver {
         let transport = dialing::transport(address);
         let loopback = dialing::is_loopback(address);
         self.connections
-            .insert(id, Connection { peer, transport, loopback, session: None, ready: false, rtt: None, talks: 0 });
+            .insert(id, Connection { peer, transport, loopback, session: None, ready: None, rtt: None, talks: 0 });
         self.shared.redial.lock().connected(peer);
         self.open_join(&peer, id);
     }
@@ -154,13 +163,16 @@ impl Driver {
     /// Of several connections with one peer, the side with the smaller name closes what is too much.
     pub(super) fn ready(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        connection.ready = true;
+        connection.ready = Some(Instant::now());
         let peer = connection.peer;
         self.shared.redial.lock().settled(&peer);
         if self.shared.local < peer {
             for surplus in self.connections.surplus(&peer) {
                 self.swarm.close_connection(surplus);
             }
+        }
+        for old in self.connections.outlived(&peer) {
+            self.connections.get_mut(old).and_then(|c| c.session.as_ref()).into_iter().for_each(|s| s.doubt());
         }
     }
 
@@ -175,7 +187,7 @@ impl Driver {
             (Ending::Violation(error) | Ending::Lost(error), _) => {
                 tracing::debug!(?peer, error = %error.chain(), "a session ended");
                 // A join may be under way on it: to them we are perhaps no member.
-                self.connections.get_mut(id).into_iter().for_each(|c| (c.session, c.ready) = (None, false));
+                self.connections.get_mut(id).into_iter().for_each(|c| (c.session, c.ready) = (None, None));
                 self.done_unless_talking(id);
             }
         }

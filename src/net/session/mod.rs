@@ -9,6 +9,7 @@ pub(super) mod asker;
 mod control;
 mod frames;
 mod receive;
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use crate::base::{Bid, Error, Kind, Result, VolumeId};
 use crate::wire::peer::{Message, RequestId, VERSION, encode_frame};
 use answerer::Answerer;
 use asker::{Ask, Asker, Outcome};
+use silence::Listened;
 
 /// Control frames waiting to be sent; a peer that does not read them is gone.
 const CONTROL_QUEUE: usize = 2048;
@@ -90,6 +92,11 @@ pub(super) struct Session {
     walks: Arc<Semaphore>,
     rtt_micros: AtomicU64,
     ended: Notify,
+    /// Something was asked.
+    asked: Notify,
+    doubted: Notify,
+    /// Signs of life.
+    heard: AtomicU64,
 }
 
 #[derive(Default)]
@@ -117,6 +124,9 @@ impl Session {
             walks,
             rtt_micros: AtomicU64::new(0),
             ended: Notify::new(),
+            asked: Notify::new(),
+            doubted: Notify::new(),
+            heard: AtomicU64::new(0),
         };
         (Arc::new(session), Outbox(outbox))
     }
@@ -135,6 +145,8 @@ impl Session {
             state.receivers.remove(&rid);
             state.asker.forget(rid);
         }
+        drop(state);
+        self.asked.notify_one();
         sent.map(|()| rid)
     }
 
@@ -188,10 +200,11 @@ impl Session {
         if let Err(error) = self.greet() {
             return self.over(Ending::Lost(error));
         }
-        tasks.spawn(control::read(Arc::clone(self), control_in, ready));
+        tasks.spawn(control::read(Arc::clone(self), Listened::new(control_in, self), ready));
+        tasks.spawn(silence::watch(Arc::clone(self)));
         for (interactive, stream) in [(true, link.interactive), (false, link.bulk)] {
             let (from, to) = stream.split();
-            tasks.spawn(receive::run(Arc::clone(self), from, interactive));
+            tasks.spawn(receive::run(Arc::clone(self), Listened::new(from, self), interactive));
             tasks.spawn(answer::run(Arc::clone(self), to, interactive));
         }
         let closed = || Ending::Lost(Error::new(Kind::Unreachable, "keep the session", self.peer.to_string()));

@@ -7,13 +7,13 @@ use crate::volume::filesystem::{FileSystem, Filler};
 
 impl FileSystem for Volume {
     fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
-        self.lookup_name(parent, name)
+        self.lookup_name(parent, name).inspect_err(|error| self.tell_damage(parent, Some(name), error))
     }
     fn forget(&self, ino: Ino, count: u64) {
         self.ns.lock().table.forget(ino, count);
     }
     fn getattr(&self, ino: Ino) -> Result<Attr> {
-        Ok(self.inode(ino)?.attr())
+        Ok(self.inode(ino).inspect_err(|error| self.tell_damage(ino, None, error))?.attr())
     }
     fn setattr(&self, ino: Ino, change: &SetAttr) -> Result<Attr> {
         self.set_attr(ino, change)
@@ -40,13 +40,13 @@ impl FileSystem for Volume {
         self.rename_name(parent, name, new_parent, new_name, mode)
     }
     fn open(&self, ino: Ino, write: bool, truncate: bool) -> Result<Fh> {
-        self.open_file(ino, write, truncate)
+        self.open_file(ino, write, truncate).inspect_err(|error| self.tell_damage(ino, None, error))
     }
     fn release(&self, fh: Fh) -> Result<()> {
         self.release_file(fh)
     }
     fn read(&self, ino: Ino, offset: u64, len: u32) -> Result<Vec<u8>> {
-        self.read_file(ino, offset, len).inspect_err(|error| self.tell_damage(ino, error))
+        self.read_file(ino, offset, len).inspect_err(|error| self.tell_damage(ino, None, error))
     }
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<u32> {
         self.write_file(ino, offset, data)
@@ -67,7 +67,7 @@ impl FileSystem for Volume {
         self.copy_content(from, from_offset, to, to_offset, len)
     }
     fn opendir(&self, ino: Ino) -> Result<Fh> {
-        self.open_dir(ino)
+        self.open_dir(ino).inspect_err(|error| self.tell_damage(ino, None, error))
     }
     fn readdir(&self, fh: Fh, cookie: u64, fill: Filler<'_>) -> Result<()> {
         self.list(fh, cookie, false, fill)

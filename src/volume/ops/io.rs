@@ -117,7 +117,8 @@ impl Volume {
         let inode = self.inode(ino)?;
         self.store_content(&inode)?;
         let lsn = self.commit(Some(&inode))?;
-        self.blocks.log().sync(lsn)
+        self.blocks.log().sync(lsn)?;
+        self.wait_for_elsewhere()
     }
 
     /// Bring every byte of a file into the log: settled where that is as cheap, else as it is.
@@ -150,13 +151,19 @@ impl Volume {
         many && !file.journaled && file.base_size == 0 && file.frontier.is_some_and(cut)
     }
 
-    /// Damage was met in a file: say in which.
-    pub(super) fn tell_damage(&self, ino: Ino, error: &Error) {
-        if error.kind() == Kind::Corrupt
-            && let Ok(inode) = self.inode(ino)
-        {
-            tracing::error!(path = self.path_of(inode.id), "damaged: {}", error.chain());
+    /// Damage was met at a node, or at the name in it: say at which path.
+    pub(super) fn tell_damage(&self, ino: Ino, name: Option<&[u8]>, error: &Error) {
+        if error.kind() != Kind::Corrupt {
+            return;
         }
+        let mut path = match self.inode(ino) {
+            Ok(inode) => self.path_of(inode.id),
+            Err(_) => format!("(number {ino}: where it lies is damaged too)"),
+        };
+        if let Some(name) = name {
+            path = format!("{}/{}", path.trim_end_matches('/'), String::from_utf8_lossy(name));
+        }
+        tracing::error!(path, "damaged: {}", error.chain());
     }
 
     /// A regular file's node.

@@ -95,7 +95,12 @@ impl Volume {
     /// entry taken counts one reference.
     pub(super) fn list(&self, fh: Fh, cookie: u64, plus: bool, fill: Filler<'_>) -> Result<()> {
         let listing = self.listings.get(fh)?;
-        if !self.list_dots(&listing, cookie, fill)? {
+        let listed = self.list_after(&listing, cookie, plus, fill);
+        listed.inspect_err(|error| self.tell_damage(listing.ino, None, error))
+    }
+
+    fn list_after(&self, listing: &Listing, cookie: u64, plus: bool, fill: Filler<'_>) -> Result<()> {
+        if !self.list_dots(listing, cookie, fill)? {
             return Ok(());
         }
         let (mut at, mut after) = match listing.positions.lock().at(cookie) {
@@ -113,7 +118,7 @@ impl Volume {
                 if at <= cookie {
                     continue;
                 }
-                if !self.offer(&listing, at, &name, target, row.as_ref(), plus, fill)? {
+                if !self.offer(listing, at, &name, target, row.as_ref(), plus, fill)? {
                     return Ok(());
                 }
             }

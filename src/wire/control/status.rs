@@ -97,4 +97,10 @@ pub struct StoreStatus {
     /// Whose it is.
     #[serde(default)]
     pub volume: String,
+    /// Most bytes a second that it is given.
+    #[serde(default)]
+    pub limit_bytes_s: Option<u64>,
+    /// `fsync` waits for it.
+    #[serde(default)]
+    pub before_fsync: bool,
 }

@@ -1,6 +1,7 @@
 //! Sessions with a peer that sends what it must not: each ends as a violation, none panics or hangs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use libp2p::futures::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
@@ -15,7 +16,7 @@ use crate::net::tests::node::{PATIENCE, Shelf, VOLUME};
 use crate::net::{Peer, Transport};
 use crate::seal::Sealer;
 use crate::wire::peer::data::{Flag, Header};
-use crate::wire::peer::{Class, Message, RequestId, Selector, encode_frame};
+use crate::wire::peer::{Class, Message, RequestId, Selector, decode, encode_frame};
 
 /// The far ends of a session's streams.
 struct Far {
@@ -66,8 +67,20 @@ fn block(rid: u32, index: u32, length: u32) -> Header {
 
 /// A session with one open request (rid 1, two blocks, 500 bytes of credit) and `far` doing its worst.
 fn with<F: Future<Output = Far>>(far: impl FnOnce(Far) -> F) -> (Ending, Vec<Result<usize, Kind>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    on(tokio::runtime::Builder::new_current_thread().enable_all(), PATIENCE, far)
+}
+
+/// [`with`] in time that passes only when nothing happens.
+fn in_virtual_time<F: Future<Output = Far>>(far: impl FnOnce(Far) -> F) -> (Ending, Vec<Result<usize, Kind>>) {
+    on(tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true), Duration::from_secs(3600), far)
+}
+
+fn on<F: Future<Output = Far>>(
+    runtime: &mut tokio::runtime::Builder,
+    patience: Duration,
+    far: impl FnOnce(Far) -> F,
+) -> (Ending, Vec<Result<usize, Kind>>) {
+    runtime.build().unwrap().block_on(async {
         let [(control, c), (interactive, i), (bulk, b)] = [pipe(), pipe(), pipe()];
         let peer = Peer([2; 32]);
         let link = Link {
@@ -86,7 +99,7 @@ fn with<F: Future<Output = Far>>(far: impl FnOnce(Far) -> F) -> (Ending, Vec<Res
         assert_eq!(session.ask(ask, Arc::clone(&ear) as Arc<dyn Receive>).unwrap(), 1);
         let far = far(Far { control: c, interactive: i, bulk: b });
         let both = async { tokio::join!(session.run(link, outbox, || ()), far) };
-        let (ending, _far) = tokio::time::timeout(PATIENCE, both).await.expect("the session ends");
+        let (ending, _far) = tokio::time::timeout(patience, both).await.expect("the session ends");
         let heard = ear.0.lock().clone();
         (ending, heard)
     })
@@ -195,4 +208,41 @@ fn a_volume_that_is_not_shared_is_denied() {
         far
     });
     assert_eq!(heard, [Ok(100), Err(Kind::NotFound), Ok(0)]);
+}
+
+#[test]
+fn a_peer_that_is_gone_without_a_word_is_given_up_and_who_asked_hears_of_it() {
+    let (ending, heard) = in_virtual_time(|mut far| async move {
+        far.hello().await;
+        far
+    });
+    assert!(matches!(&ending, Ending::Lost(error) if error.kind() == Kind::Timeout), "{ending:?}");
+    assert_eq!(heard, [Err(Kind::Unreachable)]);
+}
+
+#[test]
+fn a_peer_that_is_slow_is_waited_for_as_long_as_it_shows_signs_of_life() {
+    let (ending, heard) = in_virtual_time(|mut far| async move {
+        far.hello().await;
+        let mut messages = 0;
+        // HELLO, the request, and then a question for nothing now and again.
+        while messages < 20 {
+            let mut length = [0; 4];
+            far.control.read_exact(&mut length).await.unwrap();
+            let mut body = vec![0; u32::from_le_bytes(length) as usize];
+            far.control.read_exact(&mut body).await.unwrap();
+            messages += 1;
+            if let Message::Want { rid, selector: Selector::Ids(ids), .. } = decode(&body).unwrap()
+                && ids == [Bid([0; 32])]
+            {
+                far.data(Header { rid, index: 0, flag: Flag::End, length: 0 }, &[]).await;
+            }
+        }
+        far.data(block(1, 0, 100), &[1; 100]).await;
+        far.data(Header { rid: 1, index: 1, flag: Flag::Missing, length: 0 }, &[]).await;
+        far.data(Header { rid: 1, index: 2, flag: Flag::End, length: 0 }, &[]).await;
+        far.control.close().await.unwrap();
+        far
+    });
+    assert_eq!(heard, [Ok(100), Err(Kind::NotFound), Ok(0)], "{ending:?}");
 }
