@@ -7,6 +7,8 @@
 mod holding;
 #[path = "sync/invites.rs"]
 mod invites;
+#[path = "sync/keeping.rs"]
+mod keeping;
 #[path = "sync/members.rs"]
 mod members;
 #[path = "sync/partition.rs"]

@@ -104,6 +104,17 @@ impl Device {
         until("an answer", || self.run(&["status", "--json"]).code == 0);
     }
 
+    /// Run the daemon without a mount, and wait until it answers.
+    pub fn serve(&mut self) {
+        assert!(self.child.is_none(), "one daemon a machine");
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = self.command();
+        command.arg("daemon").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        sys::die_with_parent(&mut command);
+        self.child = Some(command.spawn().unwrap());
+        until("an answer", || self.run(&["status", "--json"]).code == 0);
+    }
+
     fn log(&self) -> PathBuf {
         self.scratch.path().join("log")
     }

@@ -15,7 +15,7 @@ use crate::wire::control::{Invited, Request};
 pub struct Invite {
     /// Volume to let the device into
     volume: String,
-    /// What it may do: writer, reader or admin
+    /// What it may do: writer, reader, admin, or storage (keeps everything and can read nothing)
     #[arg(long, default_value = "writer")]
     role: String,
     /// How long the link is good: 90s, 30m, 24h, 7d
@@ -45,8 +45,9 @@ impl Invite {
         if self.qr {
             output::line(&picture(&invited.link)?)?;
         }
+        let what = if invited.role == "storage" { "lovage join LINK" } else { "lovage join LINK DIR" };
         output::note(&format!(
-            "good for one device as {}, for {}. On the other machine: lovage join LINK DIR",
+            "good for one device as {}, for {}. On the other machine: {what}",
             invited.role,
             output::span(seconds)
         ));

@@ -11,7 +11,7 @@ use super::arguments::{Hosting, absolute};
 use super::output;
 use super::session::{Host, Session};
 use crate::base::{Context, Kind};
-use crate::daemon::{Client, MountOptions};
+use crate::daemon::{Client, MountOptions, parse_size};
 use crate::wire::Failure;
 use crate::wire::control::{Joined, Mounted, Request};
 
@@ -21,6 +21,9 @@ pub struct Join {
     link: String,
     /// Empty directory to mount the volume on
     dir: Option<PathBuf>,
+    /// Most bytes to keep, such as 500GiB, with an invite for storage
+    #[arg(long, value_parser = quota, conflicts_with = "dir")]
+    quota: Option<u64>,
     #[command(flatten)]
     hosting: Hosting,
 }
@@ -29,13 +32,13 @@ impl Join {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
         let link = self.link()?;
         if let Some(client) = Client::connect(&session.home()?)? {
-            match client.ask(&Request::Join { link: link.clone() }, &mut |_| Ok(())) {
+            match client.ask(&self.request(link.clone()), &mut |_| Ok(())) {
                 Err(failure) if failure.no_daemon => {}
                 answered => return self.mount(session, &output::typed(answered?)?),
             }
         }
         let Some(dir) = &self.dir else {
-            let joined: Joined = session.ask_for(&Request::Join { link })?;
+            let joined: Joined = session.ask_for(&self.request(link))?;
             return show(session, &joined, None);
         };
         let mount = MountOptions { volume: String::new(), dir: absolute(dir), read_only: false, allow_other: false };
@@ -44,6 +47,10 @@ impl Join {
             let joined = output::typed(value.get("joined").cloned().unwrap_or_default())?;
             show(session, &joined, Some(value))
         })
+    }
+
+    fn request(&self, link: String) -> Request {
+        Request::Join { link, mount: self.dir.is_some(), quota: self.quota }
     }
 
     /// The daemon has joined; let it mount.
@@ -76,6 +83,10 @@ impl Join {
     }
 }
 
+fn quota(text: &str) -> Result<u64, String> {
+    parse_size(text).filter(|bytes| *bytes > 0).ok_or_else(|| "give a size such as 500GiB".to_owned())
+}
+
 fn show(session: &Session<'_>, joined: &Joined, mounted: Option<&Value>) -> Outcome {
     if session.json() {
         let mut value = json!(joined);
@@ -86,6 +97,9 @@ fn show(session: &Session<'_>, joined: &Joined, mounted: Option<&Value>) -> Outc
     }
     output::line(&format!("joined {} as {}", joined.volume, joined.role))?;
     output::line(&format!("words  {} (the same as `lovage members` shows over there)", joined.words))?;
+    if joined.role == "storage" {
+        return output::line("It is kept while a daemon runs: lovage daemon --background. See `lovage keep list`.");
+    }
     match mounted {
         Some(value) => {
             let mounted: Mounted = output::typed(value.clone())?;

@@ -19,6 +19,7 @@ mod get;
 mod hash;
 mod invite;
 mod join;
+mod keep;
 mod log_level;
 mod ls;
 mod man;
@@ -92,6 +93,8 @@ enum Command {
     Invite(invite::Invite),
     /// Join a volume with an invite, and mount it
     Join(join::Join),
+    /// Show and change what is kept here for others, who alone can read it
+    Keep(keep::Keep),
     /// Show and change who belongs to a volume
     Members(members::Members),
     /// Show other devices, and add or remove their addresses
@@ -167,6 +170,7 @@ fn run(arguments: &Arguments) -> Outcome {
         Command::Volume(command) => command.run(&session),
         Command::Invite(command) => command.run(&session),
         Command::Join(command) => command.run(&session),
+        Command::Keep(command) => command.run(&session),
         Command::Members(command) => command.run(&session),
         Command::Peer(command) => command.run(&session),
         Command::Pin(command) => command.run(&session),

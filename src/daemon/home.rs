@@ -118,6 +118,16 @@ impl Home {
         self.root.join("volumes")
     }
 
+    /// The directory that holds one directory a volume that is kept for others.
+    pub fn keeps(&self) -> PathBuf {
+        self.root.join("keeps")
+    }
+
+    /// The directory of one volume that is kept for others.
+    pub fn keep(&self, id: VolumeId) -> PathBuf {
+        self.keeps().join(id.to_string())
+    }
+
     /// The directory of one volume.
     pub fn volume(&self, id: VolumeId) -> PathBuf {
         self.volumes().join(id.to_string())

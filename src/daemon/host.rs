@@ -94,7 +94,8 @@ fn start(options: HostOptions) -> Result<(Hosted, Value)> {
 impl Hosted {
     /// Join and mount, as asked; what there is to tell about it.
     fn begin(&self, mount: Option<MountOptions>, join: Option<&str>) -> Result<Value> {
-        let joined = join.map(|link| self.service.join(link)).transpose()?;
+        self.service.exchange.keep()?;
+        let joined = join.map(|link| self.service.join(link, mount.is_some(), None)).transpose()?;
         let mut value = if let Some(mut mount) = mount {
             if let Some(joined) = &joined {
                 joined.expect_tree()?;

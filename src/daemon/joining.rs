@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::exchange::{incarnation, now};
+use super::keeping::{About, Fresh};
 use super::service::Service;
 use super::sharing::device_name;
-use super::volumes::Known;
+use super::volumes::{Known, is_name};
 use crate::base::{Error, Kind, Result, hex};
 use crate::causal::Vector;
 use crate::kv::Location;
@@ -33,7 +34,8 @@ const JOIN: &str = "join";
 
 impl Service {
     /// Join the volume that `link` invites to. When this returns the tree can be listed, unless the answer says not.
-    pub fn join(self: &Arc<Self>, link: &str) -> Result<Joined> {
+    /// `mount`: it is to be mounted then; `quota`: for a volume that is to be kept without reading it.
+    pub fn join(self: &Arc<Self>, link: &str, mount: bool, quota: Option<u64>) -> Result<Joined> {
         let link = Link::parse(link).map_err(|e| advise(&e, "Ask for the link again and copy it whole."))?;
         if link.expires <= now() {
             return Err(refused("the invite has expired"));
@@ -46,8 +48,11 @@ impl Service {
             return Err(Error::new(Kind::Exists, JOIN, "").with_source(advice));
         }
         if link.role == Role::Storage {
-            let advice = Advice::new("this version cannot keep a volume that it cannot read", "Ask for another role.");
-            return Err(Error::new(Kind::Unsupported, JOIN, "").with_source(advice));
+            return self.join_to_keep(&link, mount, quota);
+        }
+        if quota.is_some() {
+            let advice = Advice::new("only what is kept for others has a quota", "Leave --quota out.");
+            return Err(Error::new(Kind::Invalid, JOIN, "").with_source(advice));
         }
         let device = self.volumes.device();
         let (secrets, welcome) = self.ask(&link, &device)?;
@@ -57,6 +62,32 @@ impl Service {
         tracing::info!(volume = known.name, role, words, "joined");
         let here = self.first_sight(&known, &link, welcome.heads)?;
         Ok(Joined { volume: known.name, id: known.id.to_string(), role, words, tree: here })
+    }
+
+    /// Become one who keeps the volume and cannot read it.
+    fn join_to_keep(self: &Arc<Self>, link: &Link, mount: bool, quota: Option<u64>) -> Result<Joined> {
+        if mount {
+            let next = "Run `lovage join LINK` without a folder, and `lovage daemon --background` to go on keeping it.";
+            let advice = Advice::new("this invite is for keeping the volume: there is nothing to read or mount", next);
+            return Err(Error::new(Kind::Unsupported, JOIN, "").with_source(advice));
+        }
+        self.exchange.keep()?;
+        if let Some(kept) = self.exchange.keeps().find(&link.volume) {
+            let advice = Advice::new(format!("it is kept here already, as {}", kept.name()), "See `lovage keep list`.");
+            return Err(Error::new(Kind::Exists, JOIN, "").with_source(advice));
+        }
+        let device = self.volumes.device();
+        let (secrets, welcome) = self.ask(link, &device)?;
+        let words = check_words(link.volume, &link.inviter, &self.exchange.me().0, &author(&device, &secrets));
+        let addresses = vec![(Peer(link.inviter), link.listens())];
+        let mut about = About { name: founder(&secrets)?, quota, addresses: Vec::new() };
+        addresses.into_iter().for_each(|(peer, addresses)| about.reached(peer, addresses));
+        let fresh = Fresh { about, genesis: secrets.genesis, membership: secrets.membership };
+        let kept = self.exchange.keeps().add(&self.exchange, link.volume, fresh)?;
+        self.exchange.keep()?;
+        let (volume, role) = (kept.name(), welcome.role.name().to_owned());
+        tracing::info!(volume, role, words, "joined");
+        Ok(Joined { volume, id: link.volume.to_string(), role, words, tree: false })
     }
 
     /// One question to the inviter; its answer, verified.
@@ -149,7 +180,19 @@ fn check(link: &Link, secrets: &VolumeSecrets, me: &Peer, welcome: &Welcome, aut
     let member = membership.table().member(welcome.writer).ok_or_else(lied)?;
     let ours = member.peer == me.0 && member.author == *author && member.role == welcome.role;
     let inviter = membership.table().members().any(|m| m.peer == link.inviter);
-    if ours && inviter && welcome.role == link.role { secrets.sealer().map(drop) } else { Err(lied()) }
+    match welcome.role {
+        role if !ours || !inviter || role != link.role => Err(lied()),
+        role if role.reads() => secrets.sealer().map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The device that founded the volume: its name is all that one who cannot read is told.
+fn founder(secrets: &VolumeSecrets) -> Result<String> {
+    let (id, genesis) = Genesis::open(&secrets.genesis)?;
+    let membership = Membership::open(id, genesis.admin, &secrets.membership)?;
+    let name = membership.table().ever(0).map(|member| member.name.clone()).unwrap_or_default();
+    Ok(if is_name(&name) { name } else { "kept".to_owned() })
 }
 
 fn refused(why: &str) -> Error {

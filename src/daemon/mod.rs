@@ -15,6 +15,7 @@ mod home;
 mod host;
 mod hosted;
 mod joining;
+mod keeping;
 mod keys;
 mod lock;
 mod logging;

@@ -2,7 +2,7 @@
 //!
 //! Pure. Must never print.
 
-use crate::wire::control::{PeerStatus, Status, StoreStatus, VolumeStatus};
+use crate::wire::control::{KeepStatus, PeerStatus, Status, StoreStatus, VolumeStatus};
 
 /// Bytes for people: `1.5 GiB`.
 #[allow(clippy::cast_precision_loss)] // three digits are shown
@@ -57,7 +57,10 @@ pub fn describe(status: &Status, rates: Rates<'_>) -> String {
     for store in &status.stores {
         out.push_str(&describe_store(store));
     }
-    if status.volumes.is_empty() {
+    for kept in &status.keeps {
+        out.push_str(&describe_kept(kept));
+    }
+    if status.volumes.is_empty() && status.keeps.is_empty() {
         out.push_str("volumes  none\n");
     }
     out
@@ -68,6 +71,13 @@ fn describe_store(store: &StoreStatus) -> String {
     let (stored, queued) = (size(store.stored_bytes), size(store.queue_bytes));
     let state = printable(&store.state);
     format!("store    {} of {}: {stored} stored, {queued} queued; {state}\n", printable(&store.name), store.volume)
+}
+
+/// One line about a volume that is kept for others.
+fn describe_kept(kept: &KeepStatus) -> String {
+    let quota = kept.quota_bytes.map(|quota| format!(" of {}", size(quota))).unwrap_or_default();
+    let (name, used, state) = (printable(&kept.name), size(kept.used_bytes), printable(&kept.state));
+    format!("kept     {name} for {} devices: {used}{quota}; {state}\n", kept.devices)
 }
 
 fn describe_peer(peer: &PeerStatus, rates: Option<(u64, u64)>) -> String {
@@ -95,6 +105,10 @@ fn describe_volume(volume: &VolumeStatus) -> String {
             let garbage = size(volume.garbage_bytes);
             let how = "make room on the home's disk, or remove files here and run `lovage gc`";
             out = format!("{out}{pad}THE DISK IS FULL: writes are refused; {how} (it would free {garbage})\n");
+        }
+        for keeper in &volume.keepers {
+            let (device, state) = (printable(&keeper.device), printable(&keeper.state));
+            out = format!("{out}{pad}kept by {device}: {state}, {} queued\n", size(keeper.queue_bytes));
         }
         if volume.damage > 0 {
             out = format!("{out}{pad}DAMAGE in {} places: run `lovage fsck`\n", volume.damage);

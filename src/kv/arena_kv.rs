@@ -29,6 +29,11 @@ impl ArenaKv {
         Ok(Self { name: format!("arena:{}", dir.display()), log: Arc::new(log), heads })
     }
 
+    /// The folder of heads.
+    pub fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
     /// The log underneath.
     pub fn log(&self) -> &Arc<Log> {
         &self.log

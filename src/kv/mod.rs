@@ -35,6 +35,7 @@ use crate::base::{Bid, Digest, Error, Kind, Result, hash};
 
 pub use arena_kv::ArenaKv;
 pub use file::FileKv;
+pub use heads::Heads;
 pub use lazy::Lazy;
 pub use location::{Location, open};
 pub use memory::MemoryKv;

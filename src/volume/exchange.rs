@@ -52,6 +52,11 @@ impl Volume {
         })
     }
 
+    /// The head announced last.
+    pub fn announced(&self) -> Arc<[u8]> {
+        self.announced.lock().clone()
+    }
+
     /// Take epochs into use that are not in use yet; the newest seals what is written from now on.
     pub fn learn_epochs(&self, epochs: &[(u32, EpochSecret)]) {
         for (epoch, secret) in epochs {

@@ -7,6 +7,6 @@ use crate::base::Result;
 use crate::wire::control::Joined;
 
 /// Join; the volume is open and followed from now on.
-pub fn run(service: &Arc<Service>, link: &str) -> Result<Joined> {
-    service.join(link)
+pub fn run(service: &Arc<Service>, link: &str, mount: bool, quota: Option<u64>) -> Result<Joined> {
+    service.join(link, mount, quota)
 }

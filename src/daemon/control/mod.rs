@@ -10,6 +10,7 @@ mod gc;
 mod hash;
 mod invite;
 mod join;
+mod keep;
 mod list;
 mod log_level;
 mod members;
@@ -74,7 +75,7 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::Invite { volume, role, seconds, via } => {
             document(&invite::run(service, &volume, &role, seconds, via.as_deref())?)?
         }
-        Request::Join { link } => document(&join::run(service, &link)?)?,
+        Request::Join { link, mount, quota } => document(&join::run(service, &link, mount, quota)?)?,
         Request::Members { volume } => document(&members::list(service, &volume)?)?,
         Request::MemberRemove { volume, device } => document(&members::remove(service, &volume, &device)?)?,
         Request::MemberRole { volume, device, role } => document(&members::role(service, &volume, &device, &role)?)?,
@@ -96,6 +97,9 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::PeerRemove { address } => document(&peer::remove(service, &address)?)?,
         Request::StoreAdd { volume, name, url } => document(&store::add(service, &volume, &name, &url)?)?,
         Request::StoreRemove { volume, name, force } => document(&store::remove(service, &volume, &name, force)?)?,
+        Request::KeepList => document(&keep::list(service)?)?,
+        Request::KeepSet { name, quota } => document(&keep::set(service, &name, quota)?)?,
+        Request::KeepDrop { name } => document(&keep::remove(service, &name)?)?,
         Request::StoreSet { volume, name, limit, before_fsync } => {
             document(&store::set(service, &volume, &name, limit, before_fsync)?)?
         }

@@ -1,5 +1,6 @@
 //! `status`: what the daemon is and does.
 
+use super::super::exchange::keepers;
 use super::super::hosted::Hosted;
 use super::super::service::Service;
 use super::super::volumes::Known;
@@ -10,7 +11,9 @@ use crate::wire::control::{DaemonStatus, HeadStatus, PeerStatus, Status, VolumeS
 pub fn run(service: &Service, exact: bool) -> Result<Status> {
     let known = service.volumes.list()?;
     let volumes = known.into_iter().map(|known| volume(service, &known, exact)).collect::<Result<_>>()?;
-    Ok(Status { daemon: daemon(service), volumes, peers: peers(service), stores: service.exchange.stores().status() })
+    let (stores, keeps) = (service.exchange.stores().status(), service.exchange.keeps());
+    let keeps = keeps.all().iter().map(|kept| kept.status()).collect();
+    Ok(Status { daemon: daemon(service), volumes, peers: peers(service), stores, keeps })
 }
 
 fn daemon(service: &Service) -> DaemonStatus {
@@ -28,12 +31,13 @@ fn daemon(service: &Service) -> DaemonStatus {
 
 /// Every other member of any volume that is open.
 fn peers(service: &Service) -> Vec<PeerStatus> {
-    let replicas = service.exchange.all();
+    let (replicas, keeps) = (service.exchange.all(), service.exchange.keeps().all());
     let shown = service.exchange.facts().into_iter().map(|facts| {
         let shared: Vec<_> = replicas.iter().filter(|r| r.has(&facts.peer)).collect();
+        let kept = keeps.iter().find(|kept| kept.has(&facts.peer)).map(|kept| kept.name_of(&facts.peer));
         PeerStatus {
             id: facts.peer.to_string(),
-            device: shared.first().map(|r| r.name_of(&facts.peer)).unwrap_or_default(),
+            device: shared.first().map(|r| r.name_of(&facts.peer)).or(kept).unwrap_or_default(),
             addresses: facts.addresses,
             connected: facts.transport.is_some(),
             transport: facts.transport.map(|t| t.name().to_owned()).unwrap_or_default(),
@@ -64,6 +68,7 @@ pub fn volume(service: &Service, known: &Known, exact: bool) -> Result<VolumeSta
     if let Some(replica) = service.exchange.replica(known.id) {
         status.role = replica.role().name().into();
         status.pins = replica.pins.count() as u64;
+        status.keepers = keepers(&replica, &service.exchange);
         for (writer, seq, heard_s_ago) in replica.heads() {
             status.heads.push(HeadStatus { writer, device: replica.writer_name(writer), seq, heard_s_ago });
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
+use super::super::keeping::Kept;
 use super::word::Word;
 use super::{Exchange, Replica};
 use crate::base::{Bid, Error, Kind, Result, VolumeId};
@@ -29,6 +30,15 @@ impl Answers {
         self.exchange.upgrade().and_then(|exchange| exchange.replica(*volume)).ok_or_else(gone)
     }
 
+    fn kept(&self, volume: &VolumeId) -> Option<Arc<Kept>> {
+        self.exchange.upgrade()?.keeps().find(volume)
+    }
+
+    fn all_kept(&self, peer: &Peer) -> Vec<Arc<Kept>> {
+        let all = self.exchange.upgrade().map(|exchange| exchange.keeps().all()).unwrap_or_default();
+        all.into_iter().filter(|kept| kept.has(peer)).collect()
+    }
+
     fn all(&self) -> Vec<Arc<Replica>> {
         self.exchange.upgrade().map(|exchange| exchange.all()).unwrap_or_default()
     }
@@ -36,7 +46,8 @@ impl Answers {
 
 impl Serve for Answers {
     fn shares(&self, peer: &Peer, volume: &VolumeId) -> bool {
-        self.replica(volume).is_ok_and(|replica| replica.has(peer))
+        let kept = || self.kept(volume).is_some_and(|kept| kept.has(peer));
+        self.replica(volume).is_ok_and(|replica| replica.has(peer)) || kept()
     }
 
     fn heads(&self, peer: &Peer) -> Vec<(VolumeId, Vec<u8>)> {
@@ -46,11 +57,22 @@ impl Serve for Answers {
             let words = replica.membership_words().into_iter().chain(head);
             words.map(|word| (replica.known.id, word.encode())).collect::<Vec<_>>()
         });
-        words.collect()
+        let kept = self.all_kept(peer).into_iter().flat_map(|kept| {
+            let words = Exchange::words_of_kept(&kept);
+            words.into_iter().map(|word| (kept.id, word.encode())).collect::<Vec<_>>()
+        });
+        words.chain(kept).collect()
     }
 
     fn on_head(&self, peer: &Peer, volume: VolumeId, head: Vec<u8>) {
-        let Ok(replica) = self.replica(&volume) else { return };
+        let Ok(replica) = self.replica(&volume) else {
+            if let (Some(kept), Some(word)) = (self.kept(&volume), Word::decode(&head))
+                && let Some(exchange) = self.exchange.upgrade()
+            {
+                exchange.on_word_of_kept(&kept, peer, word);
+            }
+            return;
+        };
         match Word::decode(&head) {
             Some(Word::Head(head)) => replica.heard(*peer, head),
             Some(Word::Members(records)) => replica.records(*peer, records),
@@ -70,16 +92,23 @@ impl Serve for Answers {
                 let _ = net.push_head_to(peer, volume, &Word::Holds { number, bits }.encode());
             }
             Some(Word::Holds { number, bits }) => replica.holds.answered(peer, number, bits),
+            Some(Word::Offer { .. } | Word::Keep(_)) => tracing::debug!(%peer, "only a keeper takes what is offered"),
             None => tracing::debug!(%peer, "a message that is none"),
         }
     }
 
     fn block(&self, volume: &VolumeId, bid: &Bid) -> Result<Option<Bytes>> {
-        Ok(self.replica(volume)?.volume.blocks().log().get(bid)?.map(Bytes::from))
+        match self.kept(volume) {
+            Some(kept) => kept.block(bid),
+            None => Ok(self.replica(volume)?.volume.blocks().log().get(bid)?.map(Bytes::from)),
+        }
     }
 
     fn walk(&self, volume: &VolumeId, walk: &Walk, emit: &mut Emit<'_>) -> Result<()> {
         match walk {
+            Walk::Diff { .. } if self.kept(volume).is_some() => {
+                Err(Error::new(Kind::Unsupported, "answer a peer", "what differs in a tree that cannot be read"))
+            }
             Walk::Diff { root, old } => {
                 let mut visit = |sealed: Vec<u8>| emit(Bytes::from(sealed)) == ControlFlow::Continue(());
                 self.replica(volume)?.volume.answer(root, old.as_deref(), &mut visit)
@@ -105,6 +134,14 @@ impl Serve for Answers {
                 replica.came(*peer);
             } else {
                 tracing::info!(volume = replica.known.name, %device, %peer, "disconnected");
+                replica.went(peer);
+            }
+        }
+        for kept in self.all_kept(peer) {
+            let (volume, device) = (kept.name(), kept.name_of(peer));
+            tracing::info!(volume, device, %peer, connected, "a member of a kept volume");
+            if connected && let Some(exchange) = self.exchange.upgrade() {
+                exchange.keeps().came(&kept.id, *peer);
             }
         }
     }

@@ -41,13 +41,38 @@ impl Holds {
     /// when it does not answer.
     pub fn ask(&self, net: &Net, replica: &Replica, peer: &Peer, ids: &[Bid], promise: bool) -> Option<Vec<bool>> {
         let ids = ids.get(..MOST_IDS).unwrap_or(ids);
+        let word = |number| Word::Ask { number, promise, ids: ids.to_vec() };
+        self.question(net, replica, peer, (&word, ids.len()), PATIENCE)
+    }
+
+    /// Offer blocks to a member that keeps the volume; which of them it has then. `None` when it does not answer.
+    pub fn offer(
+        &self,
+        net: &Net,
+        replica: &Replica,
+        peer: &Peer,
+        blocks: &[(Bid, u32)],
+        patience: Duration,
+    ) -> Option<Vec<bool>> {
+        let blocks = blocks.get(..MOST_IDS).unwrap_or(blocks);
+        let word = |number| Word::Offer { number, blocks: blocks.to_vec() };
+        self.question(net, replica, peer, (&word, blocks.len()), patience)
+    }
+
+    fn question(
+        &self,
+        net: &Net,
+        replica: &Replica,
+        peer: &Peer,
+        (word, count): (&dyn Fn(u32) -> Word, usize),
+        patience: Duration,
+    ) -> Option<Vec<bool>> {
         let number = self.open(*peer);
-        let word = Word::Ask { number, promise, ids: ids.to_vec() };
-        if net.push_head_to(peer, replica.known.id, &word.encode()).is_err() {
+        if net.push_head_to(peer, replica.known.id, &word(number).encode()).is_err() {
             self.inner.lock().open.remove(&number);
             return None;
         }
-        self.wait(number, ids.len(), Instant::now() + PATIENCE)
+        self.wait(number, count, Instant::now() + patience)
     }
 
     fn open(&self, peer: Peer) -> u32 {
@@ -61,12 +86,18 @@ impl Holds {
     fn wait(&self, number: u32, asked: usize, due: Instant) -> Option<Vec<bool>> {
         let mut inner = self.inner.lock();
         loop {
-            let answered = inner.open.get(&number).is_none_or(|open| open.answer.is_some());
+            let answered = inner.open.get(&number).is_none_or(|open| open.answer.is_some()); // or the peer is gone
             if answered || self.bell.wait_until(&mut inner, due).timed_out() {
                 let answer = inner.open.remove(&number).and_then(|open| open.answer);
                 return answer.filter(|bits| bits.len() >= asked);
             }
         }
+    }
+
+    /// A peer is gone: what it was asked is not answered any more.
+    pub fn gone(&self, peer: &Peer) {
+        self.inner.lock().open.retain(|_, open| open.peer != *peer);
+        self.bell.notify_all();
     }
 
     /// An answer came.
@@ -104,6 +135,9 @@ mod tests {
         let number = holds.open(asked);
         holds.answered(&asked, number, vec![true, false, false]);
         assert_eq!(holds.wait(number, 2, Instant::now()), Some(vec![true, false, false]));
+        let number = holds.open(asked);
+        holds.gone(&asked);
+        assert_eq!(holds.wait(number, 1, Instant::now() + PATIENCE), None, "without waiting");
         holds.answered(&asked, number, vec![true]);
         assert!(holds.inner.lock().open.is_empty(), "an answer to nothing is dropped");
     }

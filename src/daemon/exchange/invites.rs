@@ -133,15 +133,17 @@ impl Exchange {
         let member = self.add_member(known, peer, request, pending.role)?;
         let secrets = volumes.secrets_of(known)?;
         let replica = self.replica(known.id);
-        let heads = replica.as_ref().map(|r| r.volume.announce()).transpose()?.map(|a| a.head.to_vec());
+        let reads = member.role.reads();
+        let heads = replica.filter(|_| reads).map(|r| r.volume.announce()).transpose()?.map(|a| a.head.to_vec());
         let welcome = Welcome {
             writer: member.writer,
             role: member.role,
             genesis: secrets.genesis.clone(),
             membership: secrets.membership.clone(),
-            epochs: if member.role.reads() { secrets.epochs.clone() } else { Vec::new() },
+            epochs: if reads { secrets.epochs.clone() } else { Vec::new() },
             heads: heads.into_iter().filter(|head| !head.is_empty()).collect(),
-            name: known.name.clone(),
+            // What people call it is nothing that one who keeps it has to know.
+            name: if reads { known.name.clone() } else { String::new() },
         };
         let words = check_words(known.id, &self.me().0, &peer.0, &request.author);
         tracing::info!(volume = known.name, device = member.name, role = member.role.name(), words, "joined");

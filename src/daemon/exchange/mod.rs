@@ -7,9 +7,11 @@
 mod answers;
 mod epochs;
 mod evict;
+mod feeding;
 mod holds;
 mod inbox;
 mod invites;
+mod keeping;
 mod members;
 mod pins;
 mod remote;
@@ -36,8 +38,10 @@ use crate::wire::Advice;
 
 pub use epochs::opened as opened_epochs;
 pub use evict::{Evicted, evict};
+pub use feeding::status as keepers;
 pub use holds::MOST_IDS;
 pub use invites::{Invites, incarnation, now};
+pub use keeping::Keeps;
 pub use pins::{Pin, PinState, follow};
 pub use remote::Remote;
 pub use replica::Replica;
@@ -98,6 +102,7 @@ pub struct Exchange {
     replicas: RwLock<BTreeMap<VolumeId, Arc<Replica>>>,
     invites: Invites,
     stores: Stores,
+    keeps: Keeps,
     me: OnceLock<Peer>,
 }
 
@@ -113,6 +118,7 @@ impl Exchange {
         Arc::new(Self {
             invites: Invites::new(home.clone()),
             stores: Stores::new(home.clone(), settings.offline, settings.patience),
+            keeps: Keeps::new(home.clone()),
             home,
             settings,
             volumes: OnceLock::new(),
@@ -137,6 +143,21 @@ impl Exchange {
     /// The stores of all open volumes.
     pub fn stores(&self) -> &Stores {
         &self.stores
+    }
+
+    /// The volumes that are kept here for others.
+    pub fn keeps(&self) -> &Keeps {
+        &self.keeps
+    }
+
+    /// Open what is kept for others, and let them reach it.
+    pub fn keep(self: &Arc<Self>) -> Result<()> {
+        self.keeps.open(self)?;
+        if !self.settings.offline && !self.keeps.all().is_empty() {
+            self.start()?;
+        }
+        self.review();
+        Ok(())
     }
 
     /// The network, if it runs.
@@ -236,14 +257,17 @@ impl Exchange {
         let Some(net) = self.net() else { return };
         let replicas: Vec<_> = self.replicas.read().values().cloned().collect();
         let me = self.me();
+        let kept = self.keeps.all();
+        let of_kept = kept.iter().flat_map(|kept| kept.peers(&me));
         let peers: std::collections::BTreeSet<Peer> =
-            replicas.iter().flat_map(|r| r.peers(&me).collect::<Vec<_>>()).collect();
+            replicas.iter().flat_map(|r| r.peers(&me).collect::<Vec<_>>()).chain(of_kept).collect();
         net.allow(peers.iter().copied());
         let Ok(volumes) = self.volumes() else { return };
-        for (peer, addresses) in replicas.iter().flat_map(|r| volumes.addresses(r.known.id)) {
-            for address in addresses.iter().filter(|_| peers.contains(&Peer(peer))) {
+        let known = replicas.iter().flat_map(|r| volumes.addresses(r.known.id)).map(|(peer, at)| (Peer(peer), at));
+        for (peer, addresses) in known.chain(kept.iter().flat_map(|kept| kept.addresses())) {
+            for address in addresses.iter().filter(|_| peers.contains(&peer)) {
                 // One that is no address any more is of no use, and no harm.
-                let _ = net.add_address(Peer(peer), address);
+                let _ = net.add_address(peer, address);
             }
         }
     }
@@ -272,6 +296,7 @@ impl Exchange {
         for replica in replicas.into_values() {
             replica.close();
         }
+        self.keeps.close();
         let runtime = self.running.lock().take();
         let net = self.net.write().take();
         if let Some(runtime) = runtime {

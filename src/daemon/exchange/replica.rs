@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use super::feeding::{self, Feeding};
 use super::holds::Holds;
 use super::inbox::{Inbox, Task};
 use super::pins::Pins;
@@ -45,6 +46,8 @@ pub struct Replica {
     pub pins: Pins,
     /// What others are asked to hold.
     pub holds: Holds,
+    /// What is given to members that keep it without reading it.
+    pub feeding: Feeding,
     threads: Mutex<Vec<JoinHandle<()>>>,
     watch: Mutex<Option<Arc<dyn Observer>>>,
 }
@@ -79,6 +82,7 @@ impl Replica {
             learned: Mutex::default(),
             pins: Pins::open(pins),
             holds: Holds::default(),
+            feeding: Feeding::default(),
             threads: Mutex::default(),
             watch: Mutex::new(None),
         })
@@ -90,12 +94,14 @@ impl Replica {
         self.volume.subscribe(&watch);
         *self.watch.lock() = Some(watch);
         let (replica, pinner, too) = (Arc::clone(self), Arc::clone(self), exchange.clone());
+        let (feeder, also) = (Arc::clone(self), exchange.clone());
         let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(work).io("start a thread", || name.to_owned())
         };
         let sync = start("lovage-sync", Box::new(move || replicator::run(&replica, &exchange)))?;
         let pins = start("lovage-pins", Box::new(move || pinner.pins.run(&pinner, &too)))?;
-        self.threads.lock().extend([sync, pins]);
+        let feed = start("lovage-feed", Box::new(move || feeding::run(&feeder, &also)))?;
+        self.threads.lock().extend([sync, pins, feed]);
         self.changed();
         Ok(())
     }
@@ -106,6 +112,7 @@ impl Replica {
         self.inbox.lock().closed = true;
         self.bell.notify_all();
         self.pins.close();
+        self.feeding.close();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
@@ -118,6 +125,7 @@ impl Replica {
     pub fn changed(&self) {
         self.inbox.lock().changed(Instant::now());
         self.bell.notify_all();
+        self.feeding.ring();
     }
 
     /// A head arrived from a peer. Not verified, but only heads that name a writing member wait.
@@ -144,6 +152,12 @@ impl Replica {
         drop(inbox);
         self.bell.notify_all();
         self.pins.ring();
+        self.feeding.ring();
+    }
+
+    /// A member is not connected any more.
+    pub fn went(&self, peer: &Peer) {
+        self.holds.gone(peer);
     }
 
     /// Wait for something to do; `None` when it is over. With it, the pause to keep if it fails.
@@ -206,6 +220,11 @@ impl Replica {
         let peers: Vec<_> = self.membership.read().table().members().map(|m| Peer(m.peer)).collect();
         let me = *me;
         peers.into_iter().filter(move |peer| *peer != me)
+    }
+
+    /// The members that keep the volume and cannot read it.
+    pub fn keepers(&self) -> Vec<Member> {
+        self.membership.read().table().members().filter(|m| m.role == Role::Storage).cloned().collect()
     }
 
     /// The member that signs as `author`, if its heads count.

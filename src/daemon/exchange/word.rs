@@ -25,6 +25,15 @@ pub enum Word {
         /// At most [`super::MOST_IDS`].
         ids: Vec<Bid>,
     },
+    /// I have these blocks: who keeps the volume takes those it lacks, and then answers which of them it has.
+    Offer {
+        /// To match the answer.
+        number: u32,
+        /// At most [`super::MOST_IDS`], with a bound on the length of each.
+        blocks: Vec<(Bid, u32)>,
+    },
+    /// A signed head, to keep: everything below it was offered and taken.
+    Keep(Vec<u8>),
     /// The answer, in the order of the question.
     Holds {
         /// Of the question.
@@ -39,6 +48,8 @@ const MEMBERS: u8 = 1;
 const ADDRESSES: u8 = 2;
 const ASK: u8 = 3;
 const HOLDS: u8 = 4;
+const OFFER: u8 = 5;
+const KEEP: u8 = 6;
 /// Most members in one message about addresses, and most addresses of each.
 const MOST: usize = 64;
 const MOST_EACH: usize = 8;
@@ -68,6 +79,15 @@ impl Word {
                 ids.iter().take(MOST_IDS).for_each(|bid| out.extend_from_slice(&bid.0));
                 out
             }
+            Self::Offer { number, blocks } => {
+                let mut out = tagged(OFFER, &number.to_le_bytes());
+                for (bid, length) in blocks.iter().take(MOST_IDS) {
+                    out.extend_from_slice(&bid.0);
+                    out.extend_from_slice(&length.to_le_bytes());
+                }
+                out
+            }
+            Self::Keep(head) => tagged(KEEP, head),
             Self::Holds { number, bits } => {
                 let mut out = tagged(HOLDS, &number.to_le_bytes());
                 let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
@@ -86,6 +106,8 @@ impl Word {
             ADDRESSES => addresses(body).map(Self::Addresses),
             ASK => ask(body),
             HOLDS => holds(body),
+            OFFER => offer(body),
+            KEEP => Some(Self::Keep(body.to_vec())),
             _ => None,
         }
     }
@@ -106,6 +128,18 @@ fn ask(body: &[u8]) -> Option<Word> {
         promise: *promise & 1 == 1,
         ids,
     })
+}
+
+fn offer(body: &[u8]) -> Option<Word> {
+    let (number, rest) = body.split_first_chunk::<4>()?;
+    let (entries, rest) = rest.as_chunks::<36>();
+    let block = |entry: &[u8; 36]| {
+        let (id, length) = entry.split_first_chunk::<32>()?;
+        Some((Bid(*id), u32::from_le_bytes(*length.first_chunk()?)))
+    };
+    let blocks: Vec<_> = entries.iter().map(block).collect::<Option<_>>()?;
+    let fits = rest.is_empty() && blocks.len() <= MOST_IDS;
+    fits.then_some(Word::Offer { number: u32::from_le_bytes(*number), blocks })
 }
 
 fn holds(body: &[u8]) -> Option<Word> {
@@ -158,6 +192,12 @@ mod tests {
         let Some(Word::Holds { number: 7, bits }) = Word::decode(&[4, 7, 0, 0, 0, 0b101, 1]) else { panic!() };
         assert_eq!((bits.len(), bits[0], bits[1], bits[2], bits[8]), (16, true, false, true, true));
         assert_eq!(Word::decode(&[&[3, 7, 0, 0, 0, 1][..], &[9; 31]].concat()), None);
+        let offer = Word::Offer { number: 7, blocks: vec![(Bid([9; 32]), 258)] };
+        assert_eq!(offer.encode(), [&[5, 7, 0, 0, 0][..], &[9; 32], &[2, 1, 0, 0]].concat());
+        assert_eq!(Word::decode(&offer.encode()), Some(offer));
+        assert_eq!(Word::decode(&[&[5, 7, 0, 0, 0][..], &[9; 35]].concat()), None);
+        assert_eq!(Word::Keep(vec![9]).encode(), [6, 9]);
+        assert_eq!(Word::decode(&[6, 9]), Some(Word::Keep(vec![9])));
     }
 
     proptest! {

@@ -202,6 +202,18 @@ impl Log {
         Ok(arenas.last_key_value().map_or(0, |(number, _)| *number))
     }
 
+    /// The arenas numbered `first` and higher, and the bytes of each one's live blocks: to go through a large log in
+    /// pieces with [`Log::listing_of`], as [`Log::for_each_from`] does at once.
+    pub fn arenas_from(&self, first: u32) -> Vec<(u32, u64)> {
+        self.snapshot().range(first..).map(|(number, arena)| (*number, arena.live_bytes())).collect()
+    }
+
+    /// Every live block of one arena: its id and the bytes its record takes. Nothing of an arena that is gone.
+    pub fn listing_of(&self, number: u32) -> Result<Vec<(Bid, u32)>> {
+        let Some(arena) = self.snapshot().get(&number).cloned() else { return Ok(Vec::new()) };
+        Ok(arena.listing()?.into_iter().map(|(id, place)| (id, place.size)).collect())
+    }
+
     /// Counts. Costs one system call per arena.
     pub fn stat(&self) -> Stat {
         let mut stat = Stat::default();

@@ -14,6 +14,9 @@ pub struct Status {
     pub volumes: Vec<VolumeStatus>,
     pub peers: Vec<PeerStatus>,
     pub stores: Vec<StoreStatus>,
+    /// Kept here for others.
+    #[serde(default)]
+    pub keeps: Vec<KeepStatus>,
 }
 
 /// The daemon in [`Status`].
@@ -55,6 +58,9 @@ pub struct VolumeStatus {
     pub conflicts: u64,
     pub pins: u64,
     pub heads: Vec<HeadStatus>,
+    /// Members that keep the volume and cannot read it.
+    #[serde(default)]
+    pub keepers: Vec<KeeperStatus>,
     /// Whether the daemon has it open (else the counts are zero).
     pub open: bool,
 }
@@ -82,6 +88,35 @@ pub struct PeerStatus {
     pub sent_bytes: u64,
     pub received_bytes: u64,
     pub volumes: Vec<String>,
+}
+
+/// A member that keeps a volume without reading it, in [`VolumeStatus`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct KeeperStatus {
+    pub device: String,
+    pub connected: bool,
+    /// Bytes of this device's log that are still to be looked at.
+    pub queue_bytes: u64,
+    /// `ok`, or why it has not everything that is here.
+    pub state: String,
+}
+
+/// A volume that is kept here for others, in [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct KeepStatus {
+    pub name: String,
+    pub id: String,
+    /// Members, this device included.
+    pub devices: u64,
+    pub blocks: u64,
+    pub used_bytes: u64,
+    pub quota_bytes: Option<u64>,
+    /// Writers whose newest head is here.
+    pub heads: u64,
+    /// `ok`, or why the last offer was not taken.
+    pub state: String,
 }
 
 /// A store in [`Status`].

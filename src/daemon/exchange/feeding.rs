@@ -1,0 +1,206 @@
+//! What is given to members that keep the volume and cannot read it: every block of the log, then the head.
+//!
+//! One thread a replica. Must never give a head before the member has said that it has every block of the log below it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::word::Word;
+use super::{Exchange, MOST_IDS, Replica};
+use crate::base::sync::{Condvar, Mutex};
+use crate::base::{Bid, Error, Kind, Result, WriterIndex};
+use crate::net::{Net, Peer};
+use crate::seal::membership::Member;
+use crate::wire::control::KeeperStatus;
+
+/// Changes are gathered for so long.
+const DEBOUNCE: Duration = Duration::from_millis(500);
+/// After a failure.
+const AGAIN: Duration = Duration::from_secs(30);
+/// What is known of a keeper is asked anew after this: it may have lost its disk.
+const TRUSTED: Duration = Duration::from_secs(86_400);
+/// Bytes of one offer.
+const OFFER: u64 = 4 << 20;
+/// How long a keeper may take for one.
+const PATIENCE: Duration = Duration::from_secs(330);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Feeding {
+    inner: Mutex<Inner>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rung: bool,
+    closed: bool,
+    /// By writer index: a device that was removed and came back begins anew.
+    given: BTreeMap<WriterIndex, Given>,
+    /// Bytes of the log still to be looked at.
+    queued: BTreeMap<WriterIndex, u64>,
+}
+
+/// What a keeper is known to have.
+#[derive(Debug, Clone, Default)]
+struct Given {
+    /// Everything in arenas below this.
+    from: u32,
+    /// And these of that arena.
+    some: HashSet<Bid>,
+    since: Option<Instant>,
+    /// Why it has not everything; empty when it has.
+    trouble: String,
+    head: Option<Arc<[u8]>>,
+}
+
+impl Feeding {
+    /// Something changed, or somebody came.
+    pub fn ring(&self) {
+        self.inner.lock().rung = true;
+        self.bell.notify_all();
+    }
+
+    /// End the thread.
+    pub fn close(&self) {
+        self.inner.lock().closed = true;
+        self.bell.notify_all();
+    }
+
+    /// Wait for something to do; false when it is over.
+    fn next(&self, failed: bool) -> bool {
+        let mut inner = self.inner.lock();
+        while !inner.rung && !inner.closed {
+            if !failed {
+                self.bell.wait(&mut inner);
+            } else if self.bell.wait_for(&mut inner, AGAIN).timed_out() {
+                break;
+            }
+        }
+        let due = Instant::now() + DEBOUNCE;
+        while !inner.closed && !self.bell.wait_until(&mut inner, due).timed_out() {}
+        inner.rung = false;
+        !inner.closed
+    }
+
+    /// For who looks meanwhile.
+    fn queued(&self, writer: WriterIndex, queued: u64) {
+        self.inner.lock().queued.insert(writer, queued);
+    }
+
+    fn given(&self, writer: WriterIndex) -> Given {
+        let given = self.inner.lock().given.remove(&writer).unwrap_or_default();
+        let old = given.since.is_none_or(|since| since.elapsed() > TRUSTED);
+        if old { Given { since: Some(Instant::now()), ..Given::default() } } else { given }
+    }
+
+    fn remember(&self, writer: WriterIndex, given: Given) {
+        self.inner.lock().given.insert(writer, given);
+    }
+}
+
+/// Feed until the replica is closed or the daemon ends.
+pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
+    let mut failed = false;
+    while replica.feeding.next(failed) {
+        let Some(exchange) = exchange.upgrade() else { return };
+        let Some(net) = exchange.net() else { continue };
+        failed = false;
+        for keeper in replica.keepers() {
+            if !net.is_connected(&Peer(keeper.peer)) {
+                continue;
+            }
+            let mut given = replica.feeding.given(keeper.writer);
+            let fed = feed(replica, &net, &keeper, &mut given);
+            failed |= fed.is_err();
+            let said = fed.err().map(|error| error.chain()).unwrap_or_default();
+            if !said.is_empty() && said != given.trouble {
+                tracing::warn!(
+                    volume = replica.known.name,
+                    device = keeper.name,
+                    "it does not keep everything: {said}"
+                );
+            }
+            given.trouble = said;
+            replica.feeding.remember(keeper.writer, given);
+        }
+    }
+}
+
+fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Result<()> {
+    let (writer, peer) = (keeper.writer, Peer(keeper.peer));
+    let announcement = replica.volume.announce()?;
+    let log = replica.volume.blocks().log();
+    let arenas = log.arenas_from(given.from);
+    let mut queued: u64 = arenas.iter().map(|(_, bytes)| bytes).sum();
+    for (number, _) in arenas {
+        if number != given.from {
+            (given.from, given.some) = (number, HashSet::new());
+        }
+        let listing = log.listing_of(number)?;
+        for page in listing.chunks(MOST_IDS) {
+            let new: Vec<(Bid, u32)> = page.iter().filter(|(bid, _)| !given.some.contains(bid)).copied().collect();
+            if !new.is_empty() {
+                give(replica, net, &peer, &new)?;
+            }
+            given.some.extend(new.iter().map(|(bid, _)| *bid));
+            let page: u64 = page.iter().map(|(_, size)| u64::from(*size)).sum();
+            queued = queued.saturating_sub(page);
+            replica.feeding.queued(writer, queued);
+            if replica.is_closed() {
+                return Ok(());
+            }
+        }
+    }
+    replica.feeding.queued(writer, 0);
+    let head = announcement.head;
+    if !replica.role().writes() || head.is_empty() || given.head.as_ref() == Some(&head) {
+        return Ok(());
+    }
+    net.push_head_to(&peer, replica.known.id, &Word::Keep(head.to_vec()).encode())?;
+    given.head = Some(head);
+    Ok(())
+}
+
+/// Have a keeper take those of `blocks` that it lacks.
+fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Result<()> {
+    let gone = || Error::new(Kind::Unreachable, "ask a keeper", peer.to_string());
+    let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
+    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(gone)?;
+    let lacking: Vec<_> = blocks.iter().zip(has).filter(|(_, has)| !has).map(|(block, _)| *block).collect();
+    let mut bytes = 0;
+    let offers = lacking.chunk_by(|_, (_, size)| {
+        bytes += u64::from(*size);
+        let fits = bytes < OFFER;
+        bytes = if fits { bytes } else { 0 };
+        fits
+    });
+    for offer in offers {
+        let taken = replica.holds.offer(net, replica, peer, offer, PATIENCE).ok_or_else(gone)?;
+        if taken.iter().take(offer.len()).any(|taken| !taken) {
+            let why = "it does not take what is offered: its quota or its disk is full";
+            return Err(Error::new(Kind::Full, "give blocks", peer.to_string()).with_source(why));
+        }
+    }
+    Ok(())
+}
+
+/// What there is to tell about each keeper.
+pub fn status(replica: &Replica, exchange: &Exchange) -> Vec<KeeperStatus> {
+    let (net, newest) = (exchange.net(), replica.volume.announced());
+    let inner = replica.feeding.inner.lock();
+    let tell = |keeper: Member| {
+        let connected = net.as_ref().is_some_and(|net| net.is_connected(&Peer(keeper.peer)));
+        let given = inner.given.get(&keeper.writer);
+        let state = match given {
+            Some(given) if !given.trouble.is_empty() => given.trouble.clone(),
+            _ if !connected => "not connected".to_owned(),
+            Some(given) if given.head.as_ref() == Some(&newest) => "ok".to_owned(),
+            _ => "being given".to_owned(),
+        };
+        let queue_bytes = inner.queued.get(&keeper.writer).copied().unwrap_or(0);
+        KeeperStatus { device: keeper.name, connected, queue_bytes, state }
+    };
+    replica.keepers().into_iter().map(tell).collect()
+}

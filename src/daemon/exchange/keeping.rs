@@ -1,0 +1,232 @@
+//! The volumes that this device keeps for others: which they are, the thread that takes what is offered, and what is
+//! answered to members.
+//!
+//! Must never fetch on a thread of the network, and never queue more than a few offers: who finds no room offers again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use super::super::home::Home;
+use super::super::keeping::{Fresh, Kept};
+use super::Exchange;
+use super::word::Word;
+use crate::base::sync::{Mutex, RwLock};
+use crate::base::{Bid, Context, Error, Kind, Result, VolumeId};
+use crate::net::{Net, Peer};
+use crate::wire::Advice;
+
+/// Tasks waiting for one volume.
+const TASKS: usize = 16;
+
+/// See the module.
+pub struct Keeps {
+    home: Home,
+    all: RwLock<BTreeMap<VolumeId, Keeping>>,
+    opened: Mutex<bool>,
+}
+
+struct Keeping {
+    kept: Arc<Kept>,
+    tasks: SyncSender<Task>,
+    thread: JoinHandle<()>,
+}
+
+enum Task {
+    /// A member has these blocks and would have them kept.
+    Offer { from: Peer, number: u32, blocks: Vec<(Bid, u32)> },
+    /// A member connected.
+    Came(Peer),
+}
+
+impl Keeps {
+    /// None opened yet.
+    pub fn new(home: Home) -> Self {
+        Self { home, all: RwLock::default(), opened: Mutex::new(false) }
+    }
+
+    /// Open all there are, once. One that cannot be opened is told of and left alone.
+    pub fn open(&self, exchange: &Arc<Exchange>) -> Result<()> {
+        let mut opened = self.opened.lock();
+        if std::mem::replace(&mut opened, true) {
+            return Ok(());
+        }
+        let dir = self.home.keeps();
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.io("look for kept volumes", || dir.display().to_string())?,
+        };
+        for entry in entries {
+            let path = entry.io("look for kept volumes", || dir.display().to_string())?.path();
+            match Kept::open(&path) {
+                Ok(kept) => self.serve(kept, exchange)?,
+                Err(error) => {
+                    tracing::error!(dir = %path.display(), error = %error.chain(), "a kept volume cannot be opened");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keep another volume from now on. [`Kind::Exists`] if it is kept already.
+    pub fn add(&self, exchange: &Arc<Exchange>, id: VolumeId, mut fresh: Fresh) -> Result<Arc<Kept>> {
+        self.open(exchange)?;
+        if self.find(&id).is_some() {
+            return Err(Error::new(Kind::Exists, "keep the volume", id.to_string()));
+        }
+        let taken: Vec<String> = self.all().iter().map(|kept| kept.name()).collect();
+        let wanted = fresh.about.name.clone();
+        let free = (1_u32..).map(|n| if n == 1 { wanted.clone() } else { format!("{wanted}-{n}") });
+        fresh.about.name = free.into_iter().find(|name| !taken.contains(name)).unwrap_or(wanted);
+        let dir = self.home.keep(id);
+        Kept::make(&dir, &fresh)?;
+        self.serve(Kept::open(&dir)?, exchange)?;
+        self.find(&id).ok_or_else(|| Error::new(Kind::NotFound, "keep the volume", id.to_string()))
+    }
+
+    fn serve(&self, kept: Kept, exchange: &Arc<Exchange>) -> Result<()> {
+        let (kept, exchange) = (Arc::new(kept), Arc::downgrade(exchange));
+        let (tasks, inbox) = sync_channel(TASKS);
+        let worked = Arc::clone(&kept);
+        let thread = std::thread::Builder::new().name("lovage-keep".into());
+        let thread = thread.spawn(move || work(&worked, &inbox, &exchange));
+        let thread = thread.io("start a thread", || "lovage-keep".to_owned())?;
+        self.all.write().insert(kept.id, Keeping { kept, tasks, thread });
+        Ok(())
+    }
+
+    /// A kept volume.
+    pub fn find(&self, id: &VolumeId) -> Option<Arc<Kept>> {
+        self.all.read().get(id).map(|keeping| Arc::clone(&keeping.kept))
+    }
+
+    /// The one that is called `name` here. [`Kind::NotFound`] if there is none.
+    pub fn named(&self, name: &str) -> Result<Arc<Kept>> {
+        let found = self.all().into_iter().find(|kept| kept.name() == name || kept.id.to_string() == name);
+        let advice = || Advice::new("nothing of that name is kept here", "See `lovage keep list`.");
+        found.ok_or_else(|| Error::new(Kind::NotFound, "find the kept volume", name).with_source(advice()))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Kept>> {
+        self.all.read().values().map(|keeping| Arc::clone(&keeping.kept)).collect()
+    }
+
+    /// Keep a volume no more: what is here of it goes.
+    pub fn remove(&self, id: VolumeId) -> Result<()> {
+        let keeping = self.all.write().remove(&id);
+        if let Some(keeping) = keeping {
+            keeping.end();
+        }
+        let dir = self.home.keep(id);
+        fs::remove_dir_all(&dir).io("remove what was kept", || dir.display().to_string())
+    }
+
+    /// End all threads.
+    pub fn close(&self) {
+        std::mem::take(&mut *self.all.write()).into_values().for_each(Keeping::end);
+    }
+
+    fn task(&self, id: &VolumeId, task: Task) {
+        if let Some(keeping) = self.all.read().get(id) {
+            // What finds no room comes again: offers are repeated, and so are greetings.
+            let _ = keeping.tasks.try_send(task);
+        }
+    }
+
+    /// A member connected.
+    pub fn came(&self, id: &VolumeId, peer: Peer) {
+        self.task(id, Task::Came(peer));
+    }
+}
+
+impl Keeping {
+    fn end(self) {
+        drop(self.tasks);
+        if self.thread.join().is_err() {
+            tracing::error!(volume = self.kept.name(), "the thread of a kept volume panicked");
+        }
+    }
+}
+
+/// Until nobody can give it anything to do.
+fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
+    while let Ok(task) = inbox.recv() {
+        let Some(net) = exchange.upgrade().and_then(|exchange| exchange.net()) else { continue };
+        match task {
+            Task::Offer { from, number, blocks } => {
+                kept.take(&net, &blocks);
+                let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
+                tell(&net, &from, kept, &Word::Holds { number, bits: kept.holds(&ids) });
+            }
+            Task::Came(peer) => {
+                let facts = net.peers().into_iter().find(|facts| facts.peer == peer);
+                let addresses = facts.map(|facts| facts.addresses).unwrap_or_default();
+                if let Err(error) = kept.change(|about| about.reached(peer, addresses)) {
+                    tracing::warn!(error = %error.chain(), "could not remember where a peer is");
+                }
+            }
+        }
+    }
+}
+
+fn tell(net: &Net, peer: &Peer, kept: &Kept, word: &Word) {
+    // Whoever left meanwhile asks again.
+    let _ = net.push_head_to(peer, kept.id, &word.encode());
+}
+
+impl Exchange {
+    /// Everything there is to say of a kept volume to a member that has just come.
+    pub(super) fn words_of_kept(kept: &Kept) -> Vec<Word> {
+        let heads = kept.heads().unwrap_or_else(|error| {
+            tracing::error!(volume = kept.name(), error = %error.chain(), "the heads that are kept cannot be read");
+            Vec::new()
+        });
+        kept.records().into_iter().map(Word::Members).chain(heads.into_iter().map(Word::Head)).collect()
+    }
+
+    /// A member said something about a kept volume.
+    pub(super) fn on_word_of_kept(&self, kept: &Kept, peer: &Peer, word: Word) {
+        let Some(net) = self.net() else { return };
+        let refused = |what: &str, error: &Error| {
+            tracing::warn!(volume = kept.name(), device = kept.name_of(peer), error = %error.chain(), "{what} was refused");
+        };
+        match word {
+            Word::Members(records) => match kept.take_records(&records) {
+                Ok(0) => {}
+                Ok(new) => {
+                    tracing::info!(volume = kept.name(), new, "the members changed");
+                    self.review();
+                    for records in kept.records() {
+                        net.push_head(kept.id, &Word::Members(records).encode());
+                    }
+                }
+                Err(error) => refused("a record", &error),
+            },
+            Word::Keep(head) => match kept.take_head(&head) {
+                Ok(true) => drop(net.push_head(kept.id, &Word::Head(head).encode())),
+                Ok(false) => {}
+                Err(error) => refused("a head", &error),
+            },
+            Word::Ask { number, ids, .. } => {
+                tell(&net, peer, kept, &Word::Holds { number, bits: kept.holds(&ids) });
+            }
+            Word::Offer { number, blocks } => {
+                self.keeps().task(&kept.id, Task::Offer { from: *peer, number, blocks });
+            }
+            Word::Addresses(list) => {
+                for (member, addresses) in list.into_iter().filter(|(member, _)| kept.has(member)) {
+                    for address in addresses {
+                        // A peer that names nonsense helps nobody and hurts nobody.
+                        let _ = net.add_address(member, &address);
+                    }
+                }
+            }
+            // A head comes again as one to keep, once what is below it is here.
+            Word::Head(_) | Word::Holds { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! One volume that is kept here and cannot be read: its sealed blocks, the newest head of each writer, who belongs.
+//!
+//! Must never take a block that was not offered or is beyond the quota, nor a head of somebody who may not write or
+//! older than the one that is here; must never say that it has what a power cut could take away.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::home::replace_file;
+use super::about::About;
+use crate::base::limits::MAX_BLOCK;
+use crate::base::sync::{Mutex, RwLock};
+use crate::base::{Bid, Context, Error, Kind, Result, VolumeId, hex};
+use crate::kv::arena::{Log, Options};
+use crate::kv::{ArenaKv, Expect};
+use crate::net::{Net, Peer, Wanted};
+use crate::seal::genesis::Genesis;
+use crate::seal::head::{author_of, verify_envelope};
+use crate::seal::membership::{Member, Membership};
+use crate::wire::control::KeepStatus;
+use crate::wire::peer::Class;
+
+/// Bytes of blocks held in memory at once.
+const GROUP: u64 = 8 << 20;
+/// How long a group may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Room for records in one message.
+const WORD: usize = 60 << 10;
+
+/// See the module.
+pub struct Kept {
+    /// Which volume.
+    pub id: VolumeId,
+    dir: PathBuf,
+    about: RwLock<About>,
+    store: ArenaKv,
+    membership: RwLock<Membership>,
+    /// Held while a head is compared and replaced.
+    heads: Mutex<()>,
+    /// Bytes that blocks take.
+    used: AtomicU64,
+    /// Why the last offer was not taken; empty when it was.
+    trouble: Mutex<String>,
+}
+
+/// What a volume to keep begins with.
+pub struct Fresh {
+    /// Its name and quota here, and where members are.
+    pub about: About,
+    /// Its first word.
+    pub genesis: Vec<u8>,
+    /// Who belongs.
+    pub membership: Vec<u8>,
+}
+
+impl Kept {
+    /// Make the directory of a kept volume. What is there of one that was not finished is replaced.
+    pub fn make(dir: &Path, fresh: &Fresh) -> Result<()> {
+        fs::create_dir_all(dir).io("make a directory", || dir.display().to_string())?;
+        replace_file(&dir.join("genesis"), &fresh.genesis)?;
+        replace_file(&dir.join("members"), &fresh.membership)?;
+        fresh.about.write(&dir.join("about"))
+    }
+
+    /// Open one. [`Kind::Corrupt`] if what it begins with does not verify.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let read = |name: &str| fs::read(dir.join(name)).io("read", || dir.join(name).display().to_string());
+        let (id, genesis) = Genesis::open(&read("genesis")?)?;
+        let membership = Membership::open(id, genesis.admin, &read("members")?)?;
+        let store = ArenaKv::open(&dir.join("store"), Options::default())?;
+        let used = AtomicU64::new(store.log().stat().live_bytes);
+        let (about, membership) = (RwLock::new(About::read(&dir.join("about"))?), RwLock::new(membership));
+        let (heads, trouble) = (Mutex::new(()), Mutex::new(String::new()));
+        Ok(Self { id, dir: dir.to_owned(), about, store, membership, heads, used, trouble })
+    }
+
+    fn log(&self) -> &Arc<Log> {
+        self.store.log()
+    }
+
+    /// What people call it here.
+    pub fn name(&self) -> String {
+        self.about.read().name.clone()
+    }
+
+    /// Change what is written about it here.
+    pub fn change(&self, act: impl FnOnce(&mut About)) -> Result<()> {
+        let mut about = self.about.write();
+        let mut new = about.clone();
+        act(&mut new);
+        if new != *about {
+            new.write(&self.dir.join("about"))?;
+            *about = new;
+        }
+        Ok(())
+    }
+
+    /// Where members were reached.
+    pub fn addresses(&self) -> Vec<(Peer, Vec<String>)> {
+        self.about.read().addresses.clone()
+    }
+
+    /// Whether `peer` belongs.
+    pub fn has(&self, peer: &Peer) -> bool {
+        self.member(|m| m.peer == peer.0).is_some()
+    }
+
+    /// All members but this device.
+    pub fn peers(&self, me: &Peer) -> Vec<Peer> {
+        let membership = self.membership.read();
+        membership.table().members().map(|m| Peer(m.peer)).filter(|peer| peer != me).collect()
+    }
+
+    /// What people call the device of `peer`.
+    pub fn name_of(&self, peer: &Peer) -> String {
+        self.member(|m| m.peer == peer.0).map_or_else(|| peer.to_string(), |m| m.name)
+    }
+
+    fn member(&self, is: impl Fn(&Member) -> bool) -> Option<Member> {
+        self.membership.read().table().members().find(|m| is(m)).cloned()
+    }
+
+    /// Take over records that are new; how many there were.
+    pub fn take_records(&self, records: &[u8]) -> Result<usize> {
+        let mut membership = self.membership.write();
+        let taken = membership.merge(records);
+        replace_file(&self.dir.join("members"), &membership.bytes())?;
+        taken
+    }
+
+    /// The membership in pieces, each as long as a message.
+    pub fn records(&self) -> Vec<Vec<u8>> {
+        self.membership.read().pieces(WORD)
+    }
+
+    /// Keep a head below which everything is here. Whether it is news. [`Kind::Denied`] if its author may not write,
+    /// [`Kind::Corrupt`] if it is not what it says.
+    pub fn take_head(&self, head: &[u8]) -> Result<bool> {
+        let refuse = |kind| Error::new(kind, "keep a head", self.id.to_string());
+        let author = author_of(head).ok_or_else(|| refuse(Kind::Corrupt))?;
+        self.member(|m| m.author == author && m.role.writes()).ok_or_else(|| refuse(Kind::Denied))?;
+        let new = verify_envelope(&author, head)?;
+        if new.volume != self.id {
+            return Err(refuse(Kind::Corrupt));
+        }
+        let _turn = self.heads.lock();
+        let name = format!("h.{}", hex(&author));
+        if let Some(old) = self.store.heads().get(&name)? {
+            let old = verify_envelope(&author, &old)?;
+            if old.seq == new.seq && old.hash != new.hash {
+                tracing::error!(volume = self.name(), seq = new.seq, "an author signed two heads under one number");
+            }
+            if old.seq >= new.seq {
+                return Ok(false);
+            }
+        }
+        self.store.heads().put(&name, head, Expect::Anything).map(|()| true)
+    }
+
+    /// The newest head of each writer.
+    pub fn heads(&self) -> Result<Vec<Vec<u8>>> {
+        let names = self.store.heads().list()?;
+        let read = |name: &String| self.store.heads().get(name).transpose();
+        names.iter().filter_map(read).map(|head| head.map(|bytes| bytes.to_vec())).collect()
+    }
+
+    /// A block as it was given, if it is here.
+    pub fn block(&self, bid: &Bid) -> Result<Option<Bytes>> {
+        Ok(self.log().get(bid)?.map(Bytes::from))
+    }
+
+    /// Which of `ids` are here for good.
+    pub fn holds(&self, ids: &[Bid]) -> Vec<bool> {
+        let log = self.log();
+        match log.sync(log.end()) {
+            Ok(()) => ids.iter().map(|id| log.contains(id)).collect(),
+            Err(error) => {
+                tracing::error!(volume = self.name(), error = %error.chain(), "what is kept may not be durable");
+                vec![false; ids.len()]
+            }
+        }
+    }
+
+    /// Fetch those of the offered blocks that are not here, as far as there is room.
+    pub fn take(&self, net: &Net, offered: &[(Bid, u32)]) {
+        let taken = self.fetch(net, offered);
+        let said = taken.err().map(|error| error.chain()).unwrap_or_default();
+        let mut trouble = self.trouble.lock();
+        if !said.is_empty() && *trouble != said {
+            tracing::warn!(volume = self.name(), "not everything that was offered is kept: {said}");
+        }
+        *trouble = said;
+    }
+
+    fn fetch(&self, net: &Net, offered: &[(Bid, u32)]) -> Result<()> {
+        let lacking: Vec<_> = offered.iter().filter(|(bid, _)| !self.log().contains(bid)).copied().collect();
+        let mut rest = &lacking[..];
+        while !rest.is_empty() {
+            let (group, later) = rest.split_at(first_group(rest));
+            let bytes = group.iter().map(|(_, size)| u64::from(*size)).sum();
+            self.check_room(bytes)?;
+            let wanted: Vec<Wanted> = group.iter().map(|(bid, size)| wanted(*bid, *size)).collect();
+            let blocks = net.fetch_blocking(self.id, &wanted, Class::Background, PATIENCE);
+            for ((bid, _), block) in group.iter().zip(blocks) {
+                let block = block?;
+                self.log().put(bid, &block)?;
+                self.used.fetch_add(block.len() as u64, Ordering::Relaxed);
+            }
+            self.log().sync(self.log().end())?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// [`Kind::Full`] if `bytes` more would be beyond the quota.
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let fits = |quota: u64| self.used.load(Ordering::Relaxed).saturating_add(bytes) <= quota;
+        if self.about.read().quota.is_none_or(fits) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Full, "keep blocks", self.name()).with_source("its quota is used up"))
+    }
+
+    /// What there is to tell.
+    pub fn status(&self) -> KeepStatus {
+        let (stat, about) = (self.log().stat(), self.about.read());
+        KeepStatus {
+            name: about.name.clone(),
+            id: self.id.to_string(),
+            devices: self.membership.read().table().members().count() as u64,
+            blocks: stat.blocks,
+            used_bytes: stat.live_bytes,
+            quota_bytes: about.quota,
+            heads: self.store.heads().list().map_or(0, |names| names.len() as u64),
+            state: Some(self.trouble.lock().clone()).filter(|t| !t.is_empty()).unwrap_or_else(|| "ok".to_owned()),
+        }
+    }
+}
+
+/// How many of `blocks` are fetched at once; at least one.
+fn first_group(blocks: &[(Bid, u32)]) -> usize {
+    let mut bytes = 0;
+    let mut fits = |size: &u32| {
+        bytes += u64::from(*size);
+        bytes <= GROUP
+    };
+    blocks.iter().map(|(_, size)| size).take_while(|size| fits(size)).count().max(1)
+}
+
+fn wanted(bid: Bid, size: u32) -> Wanted {
+    Wanted { bid, at_most: size.min(u32::try_from(MAX_BLOCK).unwrap_or(u32::MAX)) }
+}

@@ -1,0 +1,9 @@
+//! What a device with the role storage has of a volume: blocks it cannot read, heads it cannot open.
+//!
+//! Must never need a key of the volume. Who offers blocks and who asks for them is the exchange's affair.
+
+mod about;
+mod kept;
+
+pub use about::About;
+pub use kept::{Fresh, Kept};
