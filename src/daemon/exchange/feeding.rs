@@ -196,7 +196,7 @@ pub fn status(replica: &Replica, exchange: &Exchange) -> Vec<KeeperStatus> {
         let state = match given {
             Some(given) if !given.trouble.is_empty() => given.trouble.clone(),
             _ if !connected => "not connected".to_owned(),
-            Some(given) if given.head.as_ref() == Some(&newest) => "ok".to_owned(),
+            Some(given) if given.head.as_ref() == Some(&newest) || !replica.role().writes() => "ok".to_owned(),
             _ => "being given".to_owned(),
         };
         let queue_bytes = inner.queued.get(&keeper.writer).copied().unwrap_or(0);
