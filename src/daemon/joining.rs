@@ -79,9 +79,8 @@ impl Service {
         let device = self.volumes.device();
         let (secrets, welcome) = self.ask(link, &device)?;
         let words = check_words(link.volume, &link.inviter, &self.exchange.me().0, &author(&device, &secrets));
-        let addresses = vec![(Peer(link.inviter), link.listens())];
         let mut about = About { name: founder(&secrets)?, quota, addresses: Vec::new() };
-        addresses.into_iter().for_each(|(peer, addresses)| about.reached(peer, addresses));
+        about.reached(Peer(link.inviter), link.listens());
         let fresh = Fresh { about, genesis: secrets.genesis, membership: secrets.membership };
         let kept = self.exchange.keeps().add(&self.exchange, link.volume, fresh)?;
         self.exchange.keep()?;

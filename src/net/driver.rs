@@ -31,6 +31,9 @@ const HEAD_START: Duration = Duration::from_millis(750);
 /// For a join, from the first dial to the answer.
 const JOIN_PATIENCE: Duration = Duration::from_secs(45);
 
+/// For telling others that we end.
+const PARTING: Duration = Duration::from_millis(300);
+
 /// To the driver.
 pub(super) enum Command {
     /// Members or addresses changed: look whom to dial, and whom to leave.
@@ -39,6 +42,8 @@ pub(super) enum Command {
     Join { peer: Peer, addresses: Vec<Multiaddr>, question: Vec<u8>, reply: oneshot::Sender<Result<Vec<u8>>> },
     /// A session's peer has greeted.
     Ready(ConnectionId),
+    /// Which of several connections with a peer are dead is known by now.
+    Choose(Peer),
     /// A session is over.
     Over(ConnectionId, Ending),
     /// The head start of a group of addresses is over.
@@ -109,17 +114,28 @@ impl Driver {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.event(event),
                 command = self.commands.recv() => match command {
-                    Some(Command::Shutdown(done)) => return self.end(Some(done)),
+                    Some(Command::Shutdown(done)) => return self.end(Some(done)).await,
                     Some(command) => self.command(command),
-                    None => return self.end(None),
+                    None => return self.end(None).await,
                 },
                 () = sleep_until(wake) => self.expire_joins(Instant::now()),
             }
         }
     }
 
-    fn end(self, done: Option<oneshot::Sender<()>>) {
+    /// Others hear of it, as far as they listen.
+    async fn end(mut self, done: Option<oneshot::Sender<()>>) {
         self.shared.close_sessions();
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let parting = async {
+            while self.swarm.connected_peers().next().is_some() {
+                let _ = self.swarm.select_next_some().await;
+            }
+        };
+        let _ = tokio::time::timeout(PARTING, parting).await;
         drop(self.swarm);
         if let Some(done) = done {
             let _ = done.send(());
@@ -136,6 +152,7 @@ impl Driver {
             }
             Command::Join { peer, addresses, question, reply } => self.begin_join(peer, addresses, question, reply),
             Command::Ready(connection) => self.ready(connection),
+            Command::Choose(peer) => self.choose(peer),
             Command::Over(connection, ending) => self.over(connection, ending),
             Command::NextGroup(attempt) => self.next_group(attempt, false),
             Command::Done(connection) => {

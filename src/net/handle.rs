@@ -115,7 +115,7 @@ impl Shared {
     }
 
     fn session(&self, peer: &Peer) -> Option<Arc<Session>> {
-        self.sessions.read().get(peer).and_then(|list| list.first().cloned())
+        self.sessions.read().get(peer).and_then(|list| list.last().cloned())
     }
 }
 
@@ -218,7 +218,7 @@ impl Net {
 
     /// Send a head to each connected member with whom the volume is shared; how many there are. Does not wait.
     pub fn push_head(&self, volume: VolumeId, head: &[u8]) -> usize {
-        let sessions: Vec<_> = self.shared.sessions.read().values().filter_map(|list| list.first().cloned()).collect();
+        let sessions: Vec<_> = self.shared.sessions.read().values().filter_map(|list| list.last().cloned()).collect();
         let shares = |s: &&Arc<Session>| self.shared.serve.shares(&s.peer, &volume);
         sessions.iter().filter(shares).filter(|s| s.push_head(volume, head.to_vec()).is_ok()).count()
     }

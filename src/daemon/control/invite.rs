@@ -34,9 +34,8 @@ pub fn run(service: &Arc<Service>, volume: &str, role: &str, seconds: u64, via: 
     let known = service.volumes.find(volume)?;
     let refuse =
         |kind, why: &str, next: &str| Err(Error::new(kind, "invite", volume).with_source(Advice::new(why, next)));
-    let role = match Role::from_name(role) {
-        Some(role) => role,
-        None => return refuse(Kind::Invalid, "there is no such role", "Use writer, reader, admin or storage."),
+    let Some(role) = Role::from_name(role) else {
+        return refuse(Kind::Invalid, "there is no such role", "Use writer, reader, admin or storage.");
     };
     if seconds == 0 || seconds > LONGEST {
         return refuse(Kind::Invalid, "an invite lives for a second to thirty days", "Use --expires 24h, say.");

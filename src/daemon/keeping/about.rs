@@ -40,7 +40,7 @@ impl About {
         let quota = self.quota.map(|quota| format!("quota\t{quota}\n")).unwrap_or_default();
         let mut text = format!("name\t{}\n{quota}", self.name);
         for (peer, addresses) in &self.addresses {
-            text.push_str(&format!("peer\t{}\t{}\n", hex(&peer.0), addresses.join("\t")));
+            text.extend(["peer\t", &hex(&peer.0), "\t", &addresses.join("\t"), "\n"]);
         }
         replace_file(path, text.as_bytes())
     }
@@ -60,7 +60,7 @@ impl About {
     fn take(&mut self, line: &str) -> Option<()> {
         let mut fields = line.split('\t');
         match fields.next()? {
-            "name" => self.name = fields.next()?.to_owned(),
+            "name" => fields.next()?.clone_into(&mut self.name),
             "quota" => self.quota = Some(fields.next()?.parse().ok()?),
             "peer" => {
                 let peer = Peer(DeviceId::from_hex(fields.next()?)?.0);

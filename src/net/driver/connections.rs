@@ -4,15 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libp2p::swarm::ConnectionId;
 
 use crate::net::session::Session;
 use crate::net::{Peer, Transport};
-
-/// Connections that stand so far apart were not dialed side by side: one side had reason to think the older is dead.
-const SIDE_BY_SIDE: Duration = Duration::from_secs(10);
 
 /// One connection.
 pub(super) struct Connection {
@@ -21,8 +18,7 @@ pub(super) struct Connection {
     /// The other end is on this machine.
     pub loopback: bool,
     pub session: Option<Arc<Session>>,
-    /// Since when the peer has greeted.
-    pub ready: Option<Instant>,
+    pub ready: bool,
     /// Join conversations of ours under way.
     pub talks: u32,
     /// The last round trip, measured perhaps before there was a session.
@@ -56,69 +52,26 @@ impl Connections {
 
     /// A connection on which a member may be asked anything.
     pub fn with_session(&self, peer: &Peer) -> Option<ConnectionId> {
-        self.0.iter().find(|(_, c)| c.peer == *peer && c.ready.is_some()).map(|(id, _)| *id)
+        self.0.iter().find(|(_, c)| c.peer == *peer && c.ready).map(|(id, _)| *id)
     }
 
-    /// Ready connections with `peer` beyond the best: of those dialed side by side, and not outlived by a later one,
-    /// direct before relayed, TCP before QUIC, old before new.
-    pub fn surplus(&self, peer: &Peer) -> Vec<ConnectionId> {
+    /// The sessions with `peer` but for the connection `id`.
+    pub fn others(&self, peer: &Peer, id: ConnectionId) -> impl Iterator<Item = &Arc<Session>> {
+        let others = self.0.iter().filter(move |(other, c)| **other != id && c.peer == *peer);
+        others.filter_map(|(_, c)| c.session.as_ref())
+    }
+
+    /// Ready connections with `peer` beyond the best, and whether anything is under way on each. The best: direct before relayed, TCP before QUIC, old before new.
+    pub fn surplus(&self, peer: &Peer) -> Vec<(ConnectionId, bool)> {
         let rank = |c: &Connection| match c.transport {
             Transport::Tcp => 0,
             Transport::Quic => 1,
             Transport::Relay => 2,
         };
-        let outlived = self.outlived(peer);
-        let ready = self.0.iter().filter(|(_, c)| c.peer == *peer && c.ready.is_some());
-        let mut ready: Vec<_> =
-            ready.map(|(id, c)| (outlived.contains(id), rank(c), c.session.as_ref().map(|s| s.id), *id)).collect();
-        ready.sort_by_key(|(outlived, rank, session, _)| (*outlived, *rank, *session));
-        ready.into_iter().skip(1).map(|(.., id)| id).collect()
-    }
-
-    /// Connections with `peer` that were long ready when another was: it has perhaps moved to another network.
-    pub fn outlived(&self, peer: &Peer) -> Vec<ConnectionId> {
-        let ready = || self.0.iter().filter(|(_, c)| c.peer == *peer).filter_map(|(id, c)| Some((*id, c.ready?)));
-        let newest = ready().map(|(_, since)| since).max();
-        let old = |since: Instant| newest.is_some_and(|newest| newest.saturating_duration_since(since) > SIDE_BY_SIDE);
-        ready().filter(|(_, since)| old(*since)).map(|(id, _)| id).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    const A: Peer = Peer([1; 32]);
-
-    fn connections(all: &[(usize, Transport, Instant)]) -> Connections {
-        let mut connections = Connections::default();
-        for (id, transport, ready) in all {
-            let (transport, ready) = (*transport, Some(*ready));
-            let connection =
-                Connection { peer: A, transport, loopback: false, session: None, ready, talks: 0, rtt: None };
-            connections.insert(ConnectionId::new_unchecked(*id), connection);
-        }
-        connections
-    }
-
-    fn numbers(ids: &[ConnectionId]) -> Vec<String> {
-        ids.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn of_connections_dialed_side_by_side_the_better_stays() {
-        let now = Instant::now();
-        let both = connections(&[(1, Transport::Quic, now), (2, Transport::Tcp, now + Duration::from_secs(1))]);
-        assert_eq!(numbers(&both.outlived(&A)), Vec::<String>::new());
-        assert_eq!(numbers(&both.surplus(&A)), ["1"]);
-    }
-
-    #[test]
-    fn a_connection_does_not_outlive_what_came_long_after_it() {
-        let now = Instant::now();
-        let both = connections(&[(1, Transport::Tcp, now), (2, Transport::Relay, now + Duration::from_secs(60))]);
-        assert_eq!(numbers(&both.outlived(&A)), ["1"]);
-        assert_eq!(numbers(&both.surplus(&A)), ["1"], "the other side would not have dialed if it were alive");
+        let ready = self.0.iter().filter(|(_, c)| c.peer == *peer && c.ready);
+        let mut ready: Vec<_> = ready.map(|(id, c)| (rank(c), c.session.as_ref().map(|s| s.id), *id, c)).collect();
+        ready.sort_by_key(|(rank, session, ..)| (*rank, *session));
+        let busy = |c: &Connection| c.session.as_ref().is_some_and(|session| session.is_busy());
+        ready.into_iter().skip(1).map(|(.., id, c)| (id, busy(c))).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! Must never trust an address or a name that an unauthenticated party told.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
@@ -16,6 +16,9 @@ use crate::net::session::{Ending, Session};
 use crate::net::swarm::BehaviourEvent;
 use crate::net::swarm::exchange::{Event, What};
 use crate::net::{Peer, dialing, join};
+
+/// Longer than a doubted session lives without a sign of life.
+const DOUBTS_SETTLED: Duration = Duration::from_secs(4);
 
 impl Driver {
     pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -117,7 +120,7 @@ impl Driver {
         let transport = dialing::transport(address);
         let loopback = dialing::is_loopback(address);
         self.connections
-            .insert(id, Connection { peer, transport, loopback, session: None, ready: None, rtt: None, talks: 0 });
+            .insert(id, Connection { peer, transport, loopback, session: None, ready: false, rtt: None, talks: 0 });
         self.shared.redial.lock().connected(peer);
         self.open_join(&peer, id);
     }
@@ -160,19 +163,39 @@ impl Driver {
         });
     }
 
-    /// Of several connections with one peer, the side with the smaller name closes what is too much.
+    /// A peer that has several connections has perhaps lost one without our knowing: it was restarted, or moved to
+    /// another network. Those that are dead are found out first.
     pub(super) fn ready(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        connection.ready = Some(Instant::now());
+        connection.ready = true;
         let peer = connection.peer;
         self.shared.redial.lock().settled(&peer);
-        if self.shared.local < peer {
-            for surplus in self.connections.surplus(&peer) {
-                self.swarm.close_connection(surplus);
-            }
+        let doubted = self.connections.others(&peer, id).map(|session| session.doubt()).count();
+        if doubted > 0 {
+            self.choose_later(peer);
         }
-        for old in self.connections.outlived(&peer) {
-            self.connections.get_mut(old).and_then(|c| c.session.as_ref()).into_iter().for_each(|s| s.doubt());
+    }
+
+    fn choose_later(&self, peer: Peer) {
+        let commands = self.shared.commands.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(DOUBTS_SETTLED).await;
+            let _ = commands.send(Command::Choose(peer));
+        });
+    }
+
+    /// Of several connections with one peer that are alive, the side with the smaller name closes what is too much, once
+    /// nothing is under way there.
+    pub(super) fn choose(&mut self, peer: Peer) {
+        if self.shared.local > peer {
+            return;
+        }
+        let surplus = self.connections.surplus(&peer);
+        for (id, _) in surplus.iter().filter(|(_, busy)| !busy) {
+            self.swarm.close_connection(*id);
+        }
+        if surplus.iter().any(|(_, busy)| *busy) {
+            self.choose_later(peer);
         }
     }
 
@@ -187,7 +210,7 @@ impl Driver {
             (Ending::Violation(error) | Ending::Lost(error), _) => {
                 tracing::debug!(?peer, error = %error.chain(), "a session ended");
                 // A join may be under way on it: to them we are perhaps no member.
-                self.connections.get_mut(id).into_iter().for_each(|c| (c.session, c.ready) = (None, None));
+                self.connections.get_mut(id).into_iter().for_each(|c| (c.session, c.ready) = (None, false));
                 self.done_unless_talking(id);
             }
         }

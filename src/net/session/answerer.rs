@@ -105,6 +105,11 @@ impl Answerer {
         Ok(())
     }
 
+    /// Whether anything is still to be answered.
+    pub fn is_busy(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
     /// More may be sent. For a request that ended meanwhile: nothing.
     pub fn credit(&mut self, rid: RequestId, bytes: u32) {
         if let Some(job) = self.jobs.get_mut(&rid) {

@@ -172,6 +172,12 @@ impl Session {
         self.state.lock().asker.in_flight()
     }
 
+    /// Whether anything is asked or answered on it at the moment.
+    pub fn is_busy(&self) -> bool {
+        let state = self.state.lock();
+        !state.receivers.is_empty() || state.answerer.is_busy()
+    }
+
     /// The last round trip measured, if any was.
     pub fn rtt(&self) -> Option<Duration> {
         match self.rtt_micros.load(Ordering::Relaxed) {
