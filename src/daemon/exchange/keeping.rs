@@ -127,7 +127,8 @@ impl Keeps {
 
     /// End all threads.
     pub fn close(&self) {
-        std::mem::take(&mut *self.all.write()).into_values().for_each(Keeping::end);
+        let all = std::mem::take(&mut *self.all.write()); // let go of before waiting: what the threads wait for looks here
+        all.into_values().for_each(Keeping::end);
     }
 
     fn task(&self, id: &VolumeId, task: Task) {
