@@ -50,6 +50,12 @@ impl Service {
         if link.role == Role::Storage {
             return self.join_to_keep(&link, mount, quota);
         }
+        self.exchange.keeps().open(&self.exchange)?;
+        if let Some(kept) = self.exchange.keeps().find(&link.volume) {
+            let why = format!("this device keeps that volume without reading it, as {}", kept.name());
+            let advice = Advice::new(why, format!("First `lovage keep drop {}`.", kept.name()));
+            return Err(Error::new(Kind::Exists, JOIN, "").with_source(advice));
+        }
         if quota.is_some() {
             let advice = Advice::new("only what is kept for others has a quota", "Leave --quota out.");
             return Err(Error::new(Kind::Invalid, JOIN, "").with_source(advice));

@@ -5,6 +5,7 @@
 use std::collections::BinaryHeap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -19,19 +20,36 @@ pub struct ArenaKv {
     name: String,
     log: Arc<Log>,
     heads: Heads,
+    /// Bytes stored since the last mark.
+    unmarked: AtomicU64,
 }
+
+/// So much is read and checked at most when it is opened after a kill.
+const MARK: u64 = 256 << 20;
 
 impl ArenaKv {
     /// Use `dir`, creating it if absent. `Busy` when it is open elsewhere.
     pub fn open(dir: &Path, options: Options) -> Result<Self> {
         let (log, _) = Log::open(Arc::new(RealDisk::open(dir)?), options)?;
         let heads = Heads::open(dir.join("heads"))?;
-        Ok(Self { name: format!("arena:{}", dir.display()), log: Arc::new(log), heads })
+        Ok(Self { name: format!("arena:{}", dir.display()), log: Arc::new(log), heads, unmarked: AtomicU64::new(0) })
     }
 
     /// The folder of heads.
     pub fn heads(&self) -> &Heads {
         &self.heads
+    }
+
+    /// Store blocks, put right what is there with other bytes, and sync once. A mark is left now and then: what lies
+    /// before it is not read again at the next opening.
+    pub fn store(&self, blocks: &[(Bid, Bytes)]) -> Result<()> {
+        put_all(&self.log, blocks)?;
+        let bytes: u64 = blocks.iter().map(|(_, value)| value.len() as u64).sum();
+        if self.unmarked.fetch_add(bytes, Ordering::Relaxed) + bytes >= MARK {
+            self.unmarked.store(0, Ordering::Relaxed);
+            self.log.checkpoint(&[])?;
+        }
+        Ok(())
     }
 
     /// The log underneath.
@@ -42,8 +60,8 @@ impl ArenaKv {
 
 impl Drop for ArenaKv {
     fn drop(&mut self) {
-        // Everything acknowledged is durable already; a failed close costs a scan at the next open.
-        let _ = self.log.close();
+        // Everything acknowledged is durable already; what fails here costs a scan at the next open.
+        let _ = self.log.checkpoint(&[]).and_then(|()| self.log.close());
     }
 }
 
@@ -63,6 +81,13 @@ fn list(log: &Log, after: Option<Bid>, limit: usize) -> Result<Vec<Bid>> {
     Ok(ids)
 }
 
+fn put_all(log: &Log, blocks: &[(Bid, Bytes)]) -> Result<()> {
+    let differs = |id: &Bid, value: &Bytes| log.contains(id) && log.get(id).ok().flatten().as_deref() != Some(value);
+    let put = |(id, value): &(Bid, Bytes)| if differs(id, value) { log.repair(id, value) } else { log.put(id, value) };
+    let last = blocks.iter().map(put).collect::<Result<Vec<_>>>()?.into_iter().max();
+    last.map_or(Ok(()), |lsn| log.sync(lsn))
+}
+
 impl Kv for ArenaKv {
     fn name(&self) -> &str {
         &self.name
@@ -80,15 +105,7 @@ impl Kv for ArenaKv {
     /// One sync for all.
     fn put_many(&self, blocks: Vec<(Bid, Bytes)>) -> Task<'_, ()> {
         let log = Arc::clone(&self.log);
-        Box::pin(blocking(move || {
-            let differs =
-                |id: &Bid, value: &Bytes| log.contains(id) && log.get(id).ok().flatten().as_deref() != Some(value);
-            let put = |(id, value): &(Bid, Bytes)| {
-                if differs(id, value) { log.repair(id, value) } else { log.put(id, value) }
-            };
-            let last = blocks.iter().map(put).collect::<Result<Vec<_>>>()?.into_iter().max();
-            last.map_or(Ok(()), |lsn| log.sync(lsn))
-        }))
+        Box::pin(blocking(move || put_all(&log, &blocks)))
     }
 
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {

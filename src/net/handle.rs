@@ -106,6 +106,8 @@ impl Shared {
         drop(past);
         if was && last {
             self.serve.presence(&session.peer, false);
+        } else if was {
+            self.serve.shaken(&session.peer);
         }
     }
 

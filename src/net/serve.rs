@@ -49,6 +49,10 @@ pub trait Serve: Send + Sync + 'static {
     fn inviting(&self) -> bool;
     /// Answer the join request of `peer`, whose identity is proven but who may be a stranger.
     fn join(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>>;
+    /// One of several sessions with a peer ended: what was said there last is perhaps lost. Quick.
+    fn shaken(&self, peer: &Peer) {
+        let _ = peer;
+    }
     /// A peer came or went. Quick.
     fn presence(&self, peer: &Peer, connected: bool) {
         let _ = (peer, connected);

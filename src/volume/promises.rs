@@ -54,12 +54,15 @@ impl Promises {
 impl Volume {
     /// Which of `ids` are here; with `promise` those also stay for an hour, so that somebody else may drop them.
     pub fn holds(&self, ids: &[Bid], promise: bool) -> Vec<bool> {
-        let mut promises = self.promises.lock();
-        let now = Instant::now();
-        let here = ids.iter().map(|bid| {
-            if promise { self.blocks.hold(bid) && promises.promise(bid, now) } else { self.blocks.log().contains(bid) }
-        });
-        here.collect()
+        let (log, now) = (self.blocks.log(), Instant::now());
+        let here: Vec<bool> = {
+            let mut promises = self.promises.lock();
+            let holds =
+                |bid| if promise { self.blocks.hold(bid) && promises.promise(bid, now) } else { log.contains(bid) };
+            ids.iter().map(holds).collect()
+        };
+        // What a power cut could take is not here for others.
+        if promise && log.sync(log.end()).is_err() { vec![false; ids.len()] } else { here }
     }
 
     /// Those of `ids` that nobody was promised. None of them is promised until [`Self::settled`].

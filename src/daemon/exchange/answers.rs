@@ -13,6 +13,7 @@ use super::word::Word;
 use super::{Exchange, Replica};
 use crate::base::{Bid, Error, Kind, Result, VolumeId};
 use crate::net::{Emit, Peer, Serve, Walk};
+use crate::seal::Sealer;
 
 /// See the module.
 pub struct Answers {
@@ -92,21 +93,26 @@ impl Serve for Answers {
                 let _ = net.push_head_to(peer, volume, &Word::Holds { number, bits }.encode());
             }
             Some(Word::Holds { number, bits }) => replica.holds.answered(peer, number, bits),
-            Some(Word::Offer { .. } | Word::Keep(_)) => tracing::debug!(%peer, "only a keeper takes what is offered"),
+            Some(Word::Offer { .. } | Word::Keep { .. }) => {
+                tracing::debug!(%peer, "only a keeper takes what is offered");
+            }
             None => tracing::debug!(%peer, "a message that is none"),
         }
     }
 
     fn block(&self, volume: &VolumeId, bid: &Bid) -> Result<Option<Bytes>> {
-        match self.kept(volume) {
-            Some(kept) => kept.block(bid),
-            None => Ok(self.replica(volume)?.volume.blocks().log().get(bid)?.map(Bytes::from)),
-        }
+        let sealed = match self.replica(volume) {
+            Ok(replica) => replica.volume.blocks().log().get(bid)?.map(Bytes::from),
+            Err(gone) => self.kept(volume).ok_or(gone)?.block(bid)?,
+        };
+        // What is damaged here would pass for a lie there.
+        let intact = sealed.filter(|sealed| Sealer::verify_bid(bid, sealed));
+        Ok(intact)
     }
 
     fn walk(&self, volume: &VolumeId, walk: &Walk, emit: &mut Emit<'_>) -> Result<()> {
         match walk {
-            Walk::Diff { .. } if self.kept(volume).is_some() => {
+            Walk::Diff { .. } if self.replica(volume).is_err() && self.kept(volume).is_some() => {
                 Err(Error::new(Kind::Unsupported, "answer a peer", "what differs in a tree that cannot be read"))
             }
             Walk::Diff { root, old } => {
@@ -124,6 +130,17 @@ impl Serve for Answers {
     fn join(&self, peer: &Peer, request: &[u8]) -> Result<Vec<u8>> {
         let gone = || Error::new(Kind::Unreachable, "answer a newcomer", "the daemon is ending");
         self.exchange.upgrade().ok_or_else(gone)?.let_in(peer, request)
+    }
+
+    fn shaken(&self, peer: &Peer) {
+        for replica in self.all().into_iter().filter(|replica| replica.has(peer)) {
+            replica.shaken(*peer);
+        }
+        for kept in self.all_kept(peer) {
+            if let Some(exchange) = self.exchange.upgrade() {
+                exchange.keeps().came(&kept.id, *peer);
+            }
+        }
     }
 
     fn presence(&self, peer: &Peer, connected: bool) {

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::word::Word;
 use super::{Exchange, MOST_IDS, Replica};
 use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Bid, Error, Kind, Result, WriterIndex};
 use crate::net::{Net, Peer};
+use crate::seal::Sealer;
 use crate::seal::membership::Member;
 use crate::wire::control::KeeperStatus;
 
@@ -20,10 +20,10 @@ const DEBOUNCE: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(30);
 /// What is known of a keeper is asked anew after this: it may have lost its disk.
 const TRUSTED: Duration = Duration::from_secs(86_400);
-/// Bytes of one offer.
-const OFFER: u64 = 4 << 20;
+/// Bytes of one offer, but for a single larger block.
+const OFFER: u64 = 1 << 20;
 /// How long a keeper may take for one.
-const PATIENCE: Duration = Duration::from_secs(330);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ struct Inner {
     given: BTreeMap<WriterIndex, Given>,
     /// Bytes of the log still to be looked at.
     queued: BTreeMap<WriterIndex, u64>,
+    /// How often each member came.
+    comings: BTreeMap<Peer, u64>,
 }
 
 /// What a keeper is known to have.
@@ -50,6 +52,8 @@ struct Given {
     /// And these of that arena.
     some: HashSet<Bid>,
     since: Option<Instant>,
+    /// Which of its comings this is about.
+    coming: u64,
     /// Why it has not everything; empty when it has.
     trouble: String,
     head: Option<Arc<[u8]>>,
@@ -60,6 +64,12 @@ impl Feeding {
     pub fn ring(&self) {
         self.inner.lock().rung = true;
         self.bell.notify_all();
+    }
+
+    /// Somebody came, perhaps without what it had, and perhaps without having heard what was said last.
+    pub fn came(&self, peer: &Peer) {
+        *self.inner.lock().comings.entry(*peer).or_default() += 1;
+        self.ring();
     }
 
     /// End the thread.
@@ -130,7 +140,45 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
 
 fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Result<()> {
     let (writer, peer) = (keeper.writer, Peer(keeper.peer));
-    let announcement = replica.volume.announce()?;
+    let coming = replica.feeding.inner.lock().comings.get(&peer).copied().unwrap_or_default();
+    if coming != given.coming {
+        if has_lost(replica, net, &peer, given)? {
+            tracing::warn!(
+                volume = replica.known.name,
+                device = keeper.name,
+                "it has not what it had: it is given all anew"
+            );
+            *given = Given { since: Some(Instant::now()), ..Given::default() };
+        }
+        (given.coming, given.head) = (coming, None);
+    }
+    // On a full disk nothing can be sealed; what is there is given all the same, so that it may go.
+    let announced = replica.volume.announce();
+    let log = replica.volume.blocks().log();
+    loop {
+        give_log(replica, net, (writer, &peer), given)?;
+        if replica.is_closed() {
+            return Ok(());
+        }
+        // What was moved meanwhile is in arenas that were not there.
+        if log.arenas_from(given.from).len() <= 1 {
+            break;
+        }
+    }
+    replica.feeding.queued(writer, 0);
+    let head = announced?.head;
+    if !replica.role().writes() || head.is_empty() || given.head.as_ref() == Some(&head) {
+        return Ok(());
+    }
+    if !replica.holds.keep(net, replica, &peer, &head) {
+        return Err(Error::new(Kind::Unreachable, "have a head kept", peer.to_string()));
+    }
+    given.head = Some(head);
+    Ok(())
+}
+
+/// Every block of the log from where `given` stands.
+fn give_log(replica: &Replica, net: &Net, (writer, peer): (WriterIndex, &Peer), given: &mut Given) -> Result<()> {
     let log = replica.volume.blocks().log();
     let arenas = log.arenas_from(given.from);
     let mut queued: u64 = arenas.iter().map(|(_, bytes)| bytes).sum();
@@ -138,11 +186,10 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
         if number != given.from {
             (given.from, given.some) = (number, HashSet::new());
         }
-        let listing = log.listing_of(number)?;
-        for page in listing.chunks(MOST_IDS) {
+        for page in log.listing_of(number)?.chunks(MOST_IDS) {
             let new: Vec<(Bid, u32)> = page.iter().filter(|(bid, _)| !given.some.contains(bid)).copied().collect();
             if !new.is_empty() {
-                give(replica, net, &peer, &new)?;
+                give(replica, net, peer, &new)?;
             }
             given.some.extend(new.iter().map(|(bid, _)| *bid));
             let page: u64 = page.iter().map(|(_, size)| u64::from(*size)).sum();
@@ -153,21 +200,31 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
             }
         }
     }
-    replica.feeding.queued(writer, 0);
-    let head = announcement.head;
-    if !replica.role().writes() || head.is_empty() || given.head.as_ref() == Some(&head) {
-        return Ok(());
-    }
-    net.push_head_to(&peer, replica.known.id, &Word::Keep(head.to_vec()).encode())?;
-    given.head = Some(head);
     Ok(())
+}
+
+/// Whether a keeper lacks some of what it had: asked of the oldest blocks, and of the newest that it was given.
+fn has_lost(replica: &Replica, net: &Net, peer: &Peer, given: &Given) -> Result<bool> {
+    let log = replica.volume.blocks().log();
+    let oldest = log.arenas_from(0).first().map(|(number, _)| *number).filter(|number| *number < given.from);
+    let old = oldest.map(|number| log.listing_of(number)).transpose()?.unwrap_or_default();
+    let old = old.into_iter().map(|(bid, _)| bid).take(MOST_IDS / 2);
+    let ids: Vec<Bid> = given.some.iter().copied().take(MOST_IDS / 2).chain(old).collect();
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(peer))?;
+    Ok(has.iter().take(ids.len()).any(|has| !has))
+}
+
+fn gone(peer: &Peer) -> Error {
+    Error::new(Kind::Unreachable, "ask a keeper", peer.to_string())
 }
 
 /// Have a keeper take those of `blocks` that it lacks.
 fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Result<()> {
-    let gone = || Error::new(Kind::Unreachable, "ask a keeper", peer.to_string());
     let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
-    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(gone)?;
+    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(peer))?;
     let lacking: Vec<_> = blocks.iter().zip(has).filter(|(_, has)| !has).map(|(block, _)| *block).collect();
     let mut bytes = 0;
     let offers = lacking.chunk_by(|_, (_, size)| {
@@ -177,13 +234,29 @@ fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Res
         fits
     });
     for offer in offers {
-        let taken = replica.holds.offer(net, replica, peer, offer, PATIENCE).ok_or_else(gone)?;
-        if taken.iter().take(offer.len()).any(|taken| !taken) {
-            let why = "it does not take what is offered: its quota or its disk is full";
-            return Err(Error::new(Kind::Full, "give blocks", peer.to_string()).with_source(why));
+        let taken = replica.holds.offer(net, replica, peer, offer, PATIENCE).ok_or_else(|| gone(peer))?;
+        let left = offer.iter().zip(taken).filter(|(_, taken)| !taken).map(|((bid, _), _)| bid);
+        for bid in left {
+            check_given(replica, peer, bid)?;
         }
     }
     Ok(())
+}
+
+/// A keeper did not take a block: an error, unless there is none that it could take.
+fn check_given(replica: &Replica, peer: &Peer, bid: &Bid) -> Result<()> {
+    match replica.volume.blocks().log().get(bid) {
+        Ok(Some(sealed)) if Sealer::verify_bid(bid, &sealed) => {
+            let why = "it does not take what is offered now: its quota or its disk is full, or it is busy";
+            Err(Error::new(Kind::Full, "give blocks", peer.to_string()).with_source(why))
+        }
+        Ok(None) => Ok(()), // collected meanwhile
+        Err(error) if error.kind() != Kind::Corrupt => Err(error),
+        _ => {
+            tracing::error!(block = %bid, "a damaged block is not given to keepers: see `lovage fsck --repair`");
+            Ok(())
+        }
+    }
 }
 
 /// What there is to tell about each keeper.

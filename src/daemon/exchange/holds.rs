@@ -28,6 +28,7 @@ pub struct Holds {
 struct Inner {
     next: u32,
     open: BTreeMap<u32, Open>,
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -59,6 +60,12 @@ impl Holds {
         self.question(net, replica, peer, (&word, blocks.len()), patience)
     }
 
+    /// Have a member that keeps the volume keep a head, too. Whether it says that it does.
+    pub fn keep(&self, net: &Net, replica: &Replica, peer: &Peer, head: &[u8]) -> bool {
+        let word = |number| Word::Keep { number, head: head.to_vec() };
+        self.question(net, replica, peer, (&word, 1), PATIENCE).is_some_and(|bits| bits.first() == Some(&true))
+    }
+
     fn question(
         &self,
         net: &Net,
@@ -87,11 +94,17 @@ impl Holds {
         let mut inner = self.inner.lock();
         loop {
             let answered = inner.open.get(&number).is_none_or(|open| open.answer.is_some()); // or the peer is gone
-            if answered || self.bell.wait_until(&mut inner, due).timed_out() {
+            if answered || inner.closed || self.bell.wait_until(&mut inner, due).timed_out() {
                 let answer = inner.open.remove(&number).and_then(|open| open.answer);
                 return answer.filter(|bits| bits.len() >= asked);
             }
         }
+    }
+
+    /// Nobody waits any more.
+    pub fn close(&self) {
+        self.inner.lock().closed = true;
+        self.bell.notify_all();
     }
 
     /// A peer is gone: what it was asked is not answered any more.

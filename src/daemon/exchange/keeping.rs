@@ -51,7 +51,7 @@ impl Keeps {
     /// Open all there are, once. One that cannot be opened is told of and left alone.
     pub fn open(&self, exchange: &Arc<Exchange>) -> Result<()> {
         let mut opened = self.opened.lock();
-        if std::mem::replace(&mut opened, true) {
+        if *opened {
             return Ok(());
         }
         let dir = self.home.keeps();
@@ -61,6 +61,9 @@ impl Keeps {
         };
         for entry in entries {
             let path = entry.io("look for kept volumes", || dir.display().to_string())?.path();
+            if self.all.read().keys().any(|id| self.home.keep(*id) == path) {
+                continue;
+            }
             match Kept::open(&path) {
                 Ok(kept) => self.serve(kept, exchange)?,
                 Err(error) => {
@@ -68,6 +71,7 @@ impl Keeps {
                 }
             }
         }
+        *opened = true;
         Ok(())
     }
 
@@ -131,14 +135,12 @@ impl Keeps {
         all.into_values().for_each(Keeping::end);
     }
 
-    fn task(&self, id: &VolumeId, task: Task) {
-        if let Some(keeping) = self.all.read().get(id) {
-            // What finds no room comes again: offers are repeated, and so are greetings.
-            let _ = keeping.tasks.try_send(task);
-        }
+    /// Whether there was room for it. What finds none comes again: offers are repeated, and so are greetings.
+    fn task(&self, id: &VolumeId, task: Task) -> bool {
+        self.all.read().get(id).is_some_and(|keeping| keeping.tasks.try_send(task).is_ok())
     }
 
-    /// A member connected.
+    /// A member connected, or lost one of its connections.
     pub fn came(&self, id: &VolumeId, peer: Peer) {
         self.task(id, Task::Came(peer));
     }
@@ -164,6 +166,9 @@ fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
                 tell(&net, &from, kept, &Word::Holds { number, bits: kept.holds(&ids) });
             }
             Task::Came(peer) => {
+                for head in kept.heads().unwrap_or_default() {
+                    tell(&net, &peer, kept, &Word::Head(head));
+                }
                 let facts = net.peers().into_iter().find(|facts| facts.peer == peer);
                 let addresses = facts.map(|facts| facts.addresses).unwrap_or_default();
                 if let Err(error) = kept.change(|about| about.reached(peer, addresses)) {
@@ -180,13 +185,9 @@ fn tell(net: &Net, peer: &Peer, kept: &Kept, word: &Word) {
 }
 
 impl Exchange {
-    /// Everything there is to say of a kept volume to a member that has just come.
+    /// Who belongs to a kept volume, for a member that has just come; the heads follow.
     pub(super) fn words_of_kept(kept: &Kept) -> Vec<Word> {
-        let heads = kept.heads().unwrap_or_else(|error| {
-            tracing::error!(volume = kept.name(), error = %error.chain(), "the heads that are kept cannot be read");
-            Vec::new()
-        });
-        kept.records().into_iter().map(Word::Members).chain(heads.into_iter().map(Word::Head)).collect()
+        kept.records().into_iter().map(Word::Members).collect()
     }
 
     /// A member said something about a kept volume.
@@ -197,9 +198,9 @@ impl Exchange {
         };
         match word {
             Word::Members(records) => match kept.take_records(&records) {
-                Ok(0) => {}
-                Ok(new) => {
-                    tracing::info!(volume = kept.name(), new, "the members changed");
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(volume = kept.name(), "the members changed");
                     self.review();
                     for records in kept.records() {
                         net.push_head(kept.id, &Word::Members(records).encode());
@@ -207,16 +208,22 @@ impl Exchange {
                 }
                 Err(error) => refused("a record", &error),
             },
-            Word::Keep(head) => match kept.take_head(&head) {
-                Ok(true) => drop(net.push_head(kept.id, &Word::Head(head).encode())),
-                Ok(false) => {}
-                Err(error) => refused("a head", &error),
-            },
+            Word::Keep { number, head } => {
+                let taken = kept.take_head(peer, &head).inspect_err(|error| refused("a head", error));
+                tell(&net, peer, kept, &Word::Holds { number, bits: vec![taken.is_ok()] });
+                if matches!(taken, Ok(true)) {
+                    net.push_head(kept.id, &Word::Head(head).encode());
+                }
+            }
             Word::Ask { number, ids, .. } => {
                 tell(&net, peer, kept, &Word::Holds { number, bits: kept.holds(&ids) });
             }
             Word::Offer { number, blocks } => {
-                self.keeps().task(&kept.id, Task::Offer { from: *peer, number, blocks });
+                let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
+                let offer = Task::Offer { from: *peer, number, blocks };
+                if !kept.is_reader(peer) || !self.keeps().task(&kept.id, offer) {
+                    tell(&net, peer, kept, &Word::Holds { number, bits: kept.holds(&ids) });
+                }
             }
             Word::Addresses(list) => {
                 for (member, addresses) in list.into_iter().filter(|(member, _)| kept.has(member)) {

@@ -135,6 +135,11 @@ impl Exchange {
     /// Let a device do more or less.
     pub fn set_role(self: &Arc<Self>, known: &Known, device: &str, role: Role) -> Result<MemberStatus> {
         let target = self.find_member(known, device)?;
+        if target.role == Role::Storage.name() {
+            let why = "a device that keeps without reading has no key";
+            let advice = Advice::new(why, "Remove it, and invite it again with another role.");
+            return Err(Error::new(Kind::Invalid, "change the role", device).with_source(advice));
+        }
         self.change_members(known, |_, _| Ok(vec![Entry::Role(target.writer, role)]))?;
         Ok(MemberStatus { role: role.name().to_owned(), ..target })
     }

@@ -113,6 +113,7 @@ impl Replica {
         self.bell.notify_all();
         self.pins.close();
         self.feeding.close();
+        self.holds.close();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
@@ -152,12 +153,19 @@ impl Replica {
         drop(inbox);
         self.bell.notify_all();
         self.pins.ring();
-        self.feeding.ring();
+        self.feeding.came(&peer);
     }
 
     /// A member is not connected any more.
     pub fn went(&self, peer: &Peer) {
         self.holds.gone(peer);
+    }
+
+    /// What was said to a member last is perhaps lost: it is said again.
+    pub fn shaken(&self, peer: Peer) {
+        self.holds.gone(&peer);
+        self.said.lock().take();
+        self.came(peer);
     }
 
     /// Wait for something to do; `None` when it is over. With it, the pause to keep if it fails.

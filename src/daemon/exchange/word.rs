@@ -32,8 +32,13 @@ pub enum Word {
         /// At most [`super::MOST_IDS`], with a bound on the length of each.
         blocks: Vec<(Bid, u32)>,
     },
-    /// A signed head, to keep: everything below it was offered and taken.
-    Keep(Vec<u8>),
+    /// A signed head, to keep: everything below it was offered and taken. Answered like a question for one block.
+    Keep {
+        /// To match the answer.
+        number: u32,
+        /// Signed by who sends it.
+        head: Vec<u8>,
+    },
     /// The answer, in the order of the question.
     Holds {
         /// Of the question.
@@ -87,7 +92,11 @@ impl Word {
                 }
                 out
             }
-            Self::Keep(head) => tagged(KEEP, head),
+            Self::Keep { number, head } => {
+                let mut out = tagged(KEEP, &number.to_le_bytes());
+                out.extend_from_slice(head);
+                out
+            }
             Self::Holds { number, bits } => {
                 let mut out = tagged(HOLDS, &number.to_le_bytes());
                 let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
@@ -107,7 +116,10 @@ impl Word {
             ASK => ask(body),
             HOLDS => holds(body),
             OFFER => offer(body),
-            KEEP => Some(Self::Keep(body.to_vec())),
+            KEEP => {
+                let (number, head) = body.split_first_chunk::<4>()?;
+                Some(Self::Keep { number: u32::from_le_bytes(*number), head: head.to_vec() })
+            }
             _ => None,
         }
     }
@@ -196,8 +208,9 @@ mod tests {
         assert_eq!(offer.encode(), [&[5, 7, 0, 0, 0][..], &[9; 32], &[2, 1, 0, 0]].concat());
         assert_eq!(Word::decode(&offer.encode()), Some(offer));
         assert_eq!(Word::decode(&[&[5, 7, 0, 0, 0][..], &[9; 35]].concat()), None);
-        assert_eq!(Word::Keep(vec![9]).encode(), [6, 9]);
-        assert_eq!(Word::decode(&[6, 9]), Some(Word::Keep(vec![9])));
+        let keep = Word::Keep { number: 7, head: vec![9] };
+        assert_eq!(keep.encode(), [6, 7, 0, 0, 0, 9]);
+        assert_eq!(Word::decode(&[6, 7, 0, 0, 0, 9]), Some(keep));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! Must never take a block that was not offered or is beyond the quota, nor a head of somebody who may not write or
 //! older than the one that is here; must never say that it has what a power cut could take away.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::base::{Bid, Context, Error, Kind, Result, VolumeId, hex};
 use crate::kv::arena::{Log, Options};
 use crate::kv::{ArenaKv, Expect};
 use crate::net::{Net, Peer, Wanted};
+use crate::seal::Sealer;
 use crate::seal::genesis::Genesis;
 use crate::seal::head::{author_of, verify_envelope};
 use crate::seal::membership::{Member, Membership};
@@ -28,7 +30,9 @@ use crate::wire::peer::Class;
 /// Bytes of blocks held in memory at once.
 const GROUP: u64 = 8 << 20;
 /// How long a group may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(50);
+/// Damaged blocks remembered.
+const MOST_ROTTEN: usize = 100_000;
 /// Room for records in one message.
 const WORD: usize = 60 << 10;
 
@@ -40,10 +44,12 @@ pub struct Kept {
     about: RwLock<About>,
     store: ArenaKv,
     membership: RwLock<Membership>,
-    /// Held while a head is compared and replaced.
-    heads: Mutex<()>,
+    /// Held while a head or the membership is compared and replaced.
+    changing: Mutex<()>,
     /// Bytes that blocks take.
     used: AtomicU64,
+    /// Blocks that were found damaged: as good as absent, until somebody gives them again.
+    rotten: Mutex<HashSet<Bid>>,
     /// Why the last offer was not taken; empty when it was.
     trouble: Mutex<String>,
 }
@@ -75,8 +81,8 @@ impl Kept {
         let store = ArenaKv::open(&dir.join("store"), Options::default())?;
         let used = AtomicU64::new(store.log().stat().live_bytes);
         let (about, membership) = (RwLock::new(About::read(&dir.join("about"))?), RwLock::new(membership));
-        let (heads, trouble) = (Mutex::new(()), Mutex::new(String::new()));
-        Ok(Self { id, dir: dir.to_owned(), about, store, membership, heads, used, trouble })
+        let (changing, trouble, rotten) = (Mutex::new(()), Mutex::new(String::new()), Mutex::default());
+        Ok(Self { id, dir: dir.to_owned(), about, store, membership, changing, used, rotten, trouble })
     }
 
     fn log(&self) -> &Arc<Log> {
@@ -116,6 +122,11 @@ impl Kept {
         membership.table().members().map(|m| Peer(m.peer)).filter(|peer| peer != me).collect()
     }
 
+    /// Whether `peer` belongs and can read: those who cannot give nothing.
+    pub fn is_reader(&self, peer: &Peer) -> bool {
+        self.member(|m| m.peer == peer.0).is_some_and(|m| m.role.reads())
+    }
+
     /// What people call the device of `peer`.
     pub fn name_of(&self, peer: &Peer) -> String {
         self.member(|m| m.peer == peer.0).map_or_else(|| peer.to_string(), |m| m.name)
@@ -125,12 +136,18 @@ impl Kept {
         self.membership.read().table().members().find(|m| is(m)).cloned()
     }
 
-    /// Take over records that are new; how many there were.
-    pub fn take_records(&self, records: &[u8]) -> Result<usize> {
-        let mut membership = self.membership.write();
-        let taken = membership.merge(records);
-        replace_file(&self.dir.join("members"), &membership.bytes())?;
-        taken
+    /// Take over records that are new. Whether there were any; those that do not verify are left out.
+    pub fn take_records(&self, records: &[u8]) -> Result<bool> {
+        let _turn = self.changing.lock();
+        let mut new = self.membership.read().clone();
+        let before = new.digest();
+        let merged = new.merge(records);
+        if new.digest() == before {
+            return merged.map(|_| false);
+        }
+        replace_file(&self.dir.join("members"), &new.bytes())?;
+        *self.membership.write() = new; // quick: the network looks who belongs
+        Ok(true)
     }
 
     /// The membership in pieces, each as long as a message.
@@ -138,47 +155,72 @@ impl Kept {
         self.membership.read().pieces(WORD)
     }
 
-    /// Keep a head below which everything is here. Whether it is news. [`Kind::Denied`] if its author may not write,
-    /// [`Kind::Corrupt`] if it is not what it says.
-    pub fn take_head(&self, head: &[u8]) -> Result<bool> {
+    /// Keep a head below which everything is here, as its author `from` says. Whether it is news. [`Kind::Denied`] if
+    /// that is not its author or may not write, [`Kind::Corrupt`] if it is not what it says, or proves that its author
+    /// signed two under one number.
+    pub fn take_head(&self, from: &Peer, head: &[u8]) -> Result<bool> {
         let refuse = |kind| Error::new(kind, "keep a head", self.id.to_string());
         let author = author_of(head).ok_or_else(|| refuse(Kind::Corrupt))?;
-        self.member(|m| m.author == author && m.role.writes()).ok_or_else(|| refuse(Kind::Denied))?;
+        let writes = |m: &Member| m.author == author && m.peer == from.0 && m.role.writes();
+        self.member(writes).ok_or_else(|| refuse(Kind::Denied))?;
         let new = verify_envelope(&author, head)?;
         if new.volume != self.id {
             return Err(refuse(Kind::Corrupt));
         }
-        let _turn = self.heads.lock();
+        let _turn = self.changing.lock();
         let name = format!("h.{}", hex(&author));
-        if let Some(old) = self.store.heads().get(&name)? {
-            let old = verify_envelope(&author, &old)?;
-            if old.seq == new.seq && old.hash != new.hash {
-                tracing::error!(volume = self.name(), seq = new.seq, "an author signed two heads under one number");
+        // One that cannot be read any more gives way.
+        let old = self.store.heads().get(&name).ok().flatten().and_then(|old| verify_envelope(&author, &old).ok());
+        match old {
+            Some(old) if old.seq == new.seq && old.hash != new.hash => {
+                Err(refuse(Kind::Corrupt).with_source("an author signed two heads under one number"))
             }
-            if old.seq >= new.seq {
-                return Ok(false);
-            }
+            Some(old) if old.seq >= new.seq => Ok(false),
+            _ => self.store.heads().put(&name, head, Expect::Anything).map(|()| true),
         }
-        self.store.heads().put(&name, head, Expect::Anything).map(|()| true)
     }
 
-    /// The newest head of each writer.
+    /// The newest head of each writer; one that cannot be read is left out.
     pub fn heads(&self) -> Result<Vec<Vec<u8>>> {
         let names = self.store.heads().list()?;
-        let read = |name: &String| self.store.heads().get(name).transpose();
-        names.iter().filter_map(read).map(|head| head.map(|bytes| bytes.to_vec())).collect()
+        let read = |name: &String| match self.store.heads().get(name) {
+            Ok(head) => head.map(|bytes| bytes.to_vec()),
+            Err(error) => {
+                tracing::error!(volume = self.name(), error = %error.chain(), "a head that is kept cannot be read");
+                None
+            }
+        };
+        Ok(names.iter().filter_map(read).collect())
     }
 
-    /// A block as it was given, if it is here.
+    /// A block as it was given, if it is here and as it was.
     pub fn block(&self, bid: &Bid) -> Result<Option<Bytes>> {
-        Ok(self.log().get(bid)?.map(Bytes::from))
+        let sealed = self.log().get(bid);
+        let damaged = match &sealed {
+            Ok(sealed) => sealed.as_ref().is_some_and(|sealed| !Sealer::verify_bid(bid, sealed)),
+            Err(error) => error.kind() == Kind::Corrupt,
+        };
+        if damaged {
+            tracing::error!(volume = self.name(), block = %bid, "a block that is kept is damaged: it is asked for again");
+            let mut rotten = self.rotten.lock();
+            if rotten.len() < MOST_ROTTEN {
+                rotten.insert(*bid);
+            }
+            return Ok(None);
+        }
+        Ok(sealed?.map(Bytes::from))
+    }
+
+    fn has_block(&self, bid: &Bid) -> bool {
+        self.log().contains(bid) && !self.rotten.lock().contains(bid)
     }
 
     /// Which of `ids` are here for good.
     pub fn holds(&self, ids: &[Bid]) -> Vec<bool> {
-        let log = self.log();
-        match log.sync(log.end()) {
-            Ok(()) => ids.iter().map(|id| log.contains(id)).collect(),
+        let here: Vec<bool> = ids.iter().map(|id| self.has_block(id)).collect();
+        // In this order: what is put meanwhile is not durable yet.
+        match self.log().sync(self.log().end()) {
+            Ok(()) => here,
             Err(error) => {
                 tracing::error!(volume = self.name(), error = %error.chain(), "what is kept may not be durable");
                 vec![false; ids.len()]
@@ -197,24 +239,29 @@ impl Kept {
         *trouble = said;
     }
 
+    /// Everything that comes is kept; the error is the first of what does not.
     fn fetch(&self, net: &Net, offered: &[(Bid, u32)]) -> Result<()> {
-        let lacking: Vec<_> = offered.iter().filter(|(bid, _)| !self.log().contains(bid)).copied().collect();
-        let mut rest = &lacking[..];
+        let lacking: Vec<_> = offered.iter().filter(|(bid, _)| !self.has_block(bid)).copied().collect();
+        let (mut rest, mut done) = (&lacking[..], Ok(()));
         while !rest.is_empty() {
             let (group, later) = rest.split_at(first_group(rest));
             let bytes = group.iter().map(|(_, size)| u64::from(*size)).sum();
             self.check_room(bytes)?;
             let wanted: Vec<Wanted> = group.iter().map(|(bid, size)| wanted(*bid, *size)).collect();
             let blocks = net.fetch_blocking(self.id, &wanted, Class::Background, PATIENCE);
+            let mut came = Vec::new();
             for ((bid, _), block) in group.iter().zip(blocks) {
-                let block = block?;
-                self.log().put(bid, &block)?;
-                self.used.fetch_add(block.len() as u64, Ordering::Relaxed);
+                match block {
+                    Ok(block) => came.push((*bid, block)),
+                    Err(error) => done = done.and(Err(error)),
+                }
             }
-            self.log().sync(self.log().end())?;
+            self.store.store(&came)?;
+            self.rotten.lock().retain(|bid| !came.iter().any(|(new, _)| new == bid));
+            self.used.store(self.log().stat().live_bytes, Ordering::Relaxed);
             rest = later;
         }
-        Ok(())
+        done
     }
 
     /// [`Kind::Full`] if `bytes` more would be beyond the quota.

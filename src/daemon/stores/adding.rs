@@ -35,10 +35,12 @@ impl Stores {
         check: impl Fn(&str, VolumeId) -> Result<()>,
     ) -> Result<()> {
         let id = replica.known.id;
-        let mut list = self.list(id)?;
-        self.check_new(&list, name, url)?;
+        self.check_new(&self.list(id)?, name, url)?;
         let lazy = Lazy::new(url).map_err(|e| unusable(name, &e))?;
         check(url, id).map_err(|e| unusable(name, &e))?;
+        let _turn = self.listing.lock();
+        let mut list = self.list(id)?;
+        self.check_new(&list, name, url)?; // that took a while
         let entry = Entry { name: name.to_owned(), url: url.to_owned(), rules: Rules::default() };
         list.push(entry.clone());
         self.save(id, &list)?;

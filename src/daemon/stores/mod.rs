@@ -40,6 +40,8 @@ pub struct Stores {
     offline: bool,
     patience: Duration,
     runtime: Mutex<Option<Arc<Runtime>>>,
+    /// Held while a list is read, changed and written.
+    listing: Mutex<()>,
     shelves: RwLock<BTreeMap<VolumeId, Arc<Shelf>>>,
 }
 
@@ -49,6 +51,8 @@ struct Shelf {
     known: Known,
     multi: Arc<MultiKv>,
     attached: Mutex<Vec<Arc<Attached>>>,
+    /// Stores that must have what is synced, and cannot be used at all.
+    missing: Mutex<Vec<String>>,
     /// How long an `fsync` waits for stores that must have its content.
     patience: Duration,
 }
@@ -58,7 +62,11 @@ impl Elsewhere for Shelf {
         let asked: Vec<_> = self.attached.lock().iter().filter(|a| a.is_before_fsync()).cloned().collect();
         let deadline = Instant::now() + self.patience;
         let settle = |attached: &Arc<Attached>| attached.settle_by(deadline);
-        asked.iter().try_for_each(settle).inspect_err(|error| {
+        let missing = self.missing.lock().first().map_or(Ok(()), |name| {
+            let why = "it cannot be used: see the log, and `lovage store list`";
+            Err(Error::new(Kind::Unreachable, "store what was written", name).with_source(why))
+        });
+        missing.and_then(|()| asked.iter().try_for_each(settle)).inspect_err(|error| {
             tracing::warn!(volume = self.known.name, error = %error.chain(), "an fsync failed: the store has not what it must have");
         })
     }
@@ -67,7 +75,7 @@ impl Elsewhere for Shelf {
 impl Stores {
     /// None yet. `offline`: none are opened. `patience`: how long an `fsync` waits for stores that must have its content.
     pub fn new(home: Home, offline: bool, patience: Duration) -> Self {
-        Self { home, offline, patience, runtime: Mutex::new(None), shelves: RwLock::default() }
+        Self { home, offline, patience, runtime: Mutex::new(None), listing: Mutex::new(()), shelves: RwLock::default() }
     }
 
     fn runtime(&self) -> Result<Arc<Runtime>> {
@@ -96,12 +104,16 @@ impl Stores {
 
     /// Change what is asked of a store; from now on, and after a restart. [`Kind::NotFound`] if there is none.
     pub fn set(&self, id: VolumeId, name: &str, change: impl FnOnce(&mut Rules)) -> Result<()> {
+        let _turn = self.listing.lock();
         let mut list = self.list(id)?;
         let entry = list.iter_mut().find(|entry| entry.name == name);
         let entry = entry.ok_or_else(|| Error::new(Kind::NotFound, "find the store", name))?;
         change(&mut entry.rules);
         let rules = entry.rules;
         self.save(id, &list)?;
+        if let Some(shelf) = self.shelves.read().get(&id).filter(|_| !rules.before_fsync) {
+            shelf.missing.lock().retain(|missing| missing != name);
+        }
         self.attached(id).iter().filter(|attached| attached.name == name).for_each(|attached| attached.obey(rules));
         Ok(())
     }
@@ -122,7 +134,10 @@ impl Stores {
         for entry in list {
             match Lazy::new(&entry.url) {
                 Ok(lazy) => self.attach(&shelf, exchange, entry, lazy)?,
-                Err(error) => tracing::warn!(store = entry.name, error = %error.chain(), "the store cannot be used"),
+                Err(error) => {
+                    tracing::warn!(store = entry.name, error = %error.chain(), "the store cannot be used");
+                    shelf.missing.lock().extend(entry.rules.before_fsync.then_some(entry.name));
+                }
             }
         }
         Ok(())
@@ -135,6 +150,7 @@ impl Stores {
                 known: replica.known.clone(),
                 multi: Arc::default(),
                 attached: Mutex::default(),
+                missing: Mutex::default(),
                 patience: self.patience,
             })
         };
@@ -157,6 +173,7 @@ impl Stores {
 
     /// Use a store no more. What it holds stays there.
     pub fn remove(&self, id: VolumeId, name: &str) -> Result<()> {
+        let _turn = self.listing.lock();
         let mut list = self.list(id)?;
         let before = list.len();
         list.retain(|entry| entry.name != name);
@@ -166,6 +183,7 @@ impl Stores {
         self.save(id, &list)?;
         let shelf = self.shelves.read().get(&id).cloned();
         if let Some(shelf) = shelf {
+            shelf.missing.lock().retain(|missing| missing != name);
             let gone: Vec<_> = shelf.attached.lock().extract_if(.., |a| a.name == name).collect();
             for attached in gone {
                 shelf.multi.remove(&attached.store);

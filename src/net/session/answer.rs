@@ -54,7 +54,12 @@ pub(super) async fn run(session: Arc<Session>, to: impl AsyncWrite + Unpin, inte
                     reading = session.begin(interactive, &walk_frames, &mut frames);
                 }
                 frame = walked.recv() => frames.extend(frame),
-                () = work.notified(), if reading.is_none() => continue,
+                () = work.notified() => {
+                    if reading.is_none() {
+                        continue;
+                    }
+                    frames = session.refusals(interactive); // a disk that is slow is not a peer that is gone
+                }
             }
         }
         while let Ok(frame) = walked.try_recv() {
@@ -111,6 +116,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn refusals(&self, interactive: bool) -> Vec<Frame> {
+        let refused = self.state.lock().answerer.refusals(interactive);
+        refused.into_iter().map(|(rid, reason)| refusal(rid, reason)).collect()
     }
 
     /// At most [`BATCH_BYTES`] and one block; possibly fewer blocks than ids.

@@ -124,6 +124,18 @@ impl Answerer {
         }
     }
 
+    /// Requests of a stream that are refused: taken out, to be told at once whatever else is being answered.
+    pub fn refusals(&mut self, interactive: bool) -> Vec<(RequestId, Reason)> {
+        let of_stream = |job: &Job| job.class.is_interactive() == interactive && !job.running;
+        let refused = self.jobs.iter().filter(|(_, job)| of_stream(job));
+        let refused: Vec<_> = refused.filter_map(|(rid, job)| Some((*rid, job.refused?))).collect();
+        for (rid, _) in &refused {
+            self.jobs.remove(rid);
+            self.turns.iter_mut().for_each(|turns| turns.retain(|waiting| waiting != rid));
+        }
+        refused
+    }
+
     /// The next step for the interactive or the bulk stream, if anything waits.
     pub fn next(&mut self, interactive: bool, now: Instant) -> Option<Step> {
         let rid = self.turn(interactive)?;

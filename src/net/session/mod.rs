@@ -211,7 +211,7 @@ impl Session {
         for (interactive, stream) in [(true, link.interactive), (false, link.bulk)] {
             let (from, to) = stream.split();
             tasks.spawn(receive::run(Arc::clone(self), Listened::new(from, self), interactive));
-            tasks.spawn(answer::run(Arc::clone(self), to, interactive));
+            tasks.spawn(answer::run(Arc::clone(self), Listened::new(to, self), interactive));
         }
         let closed = || Ending::Lost(Error::new(Kind::Unreachable, "keep the session", self.peer.to_string()));
         let ending = tokio::select! {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use libp2p::futures::AsyncRead;
+use libp2p::futures::{AsyncRead, AsyncWrite};
 
 use super::asker::Ask;
 use super::{Ending, Session};
@@ -18,11 +18,13 @@ use crate::base::{Bid, Error, Kind, VolumeId};
 use crate::wire::peer::{Class, Selector};
 
 /// Nothing heard for so long while something was asked: is the peer still there?
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: u32 = 5;
 /// No sign of life for so long after that: it is gone.
-const GONE: Duration = Duration::from_secs(10);
+const GONE: u32 = 10;
 /// The same where there is another reason to think so.
-const DOUBTED: Duration = Duration::from_secs(3);
+const DOUBTED: u32 = 3;
+/// All of these are counted in steps, so that a machine that was stopped does not think that it waited.
+const STEP: Duration = Duration::from_secs(1);
 
 /// Until the peer shows no sign of life when one is due.
 pub(super) async fn watch(session: Arc<Session>) -> Ending {
@@ -33,8 +35,7 @@ pub(super) async fn watch(session: Arc<Session>) -> Ending {
         };
         let before = session.heard();
         session.ask_nothing();
-        tokio::time::sleep(patience).await;
-        if session.heard() == before {
+        if is_silent(&session, before, patience).await {
             return Ending::Lost(Error::new(Kind::Timeout, "hear of a peer", session.peer.to_string()));
         }
     }
@@ -46,11 +47,21 @@ async fn quiet(session: &Session) {
             session.asked.notified().await;
         }
         let before = session.heard();
-        tokio::time::sleep(QUIET).await;
-        if session.is_owed() && session.heard() == before {
+        if is_silent(session, before, QUIET).await && session.is_owed() {
             return;
         }
     }
+}
+
+/// Whether so many steps pass without a sign of life.
+async fn is_silent(session: &Session, before: u64, steps: u32) -> bool {
+    for _ in 0..steps {
+        tokio::time::sleep(STEP).await;
+        if session.heard() != before {
+            return false;
+        }
+    }
+    true
 }
 
 impl Session {
@@ -83,24 +94,45 @@ impl Session {
     }
 }
 
-/// A stream that notes each sign of life.
+/// A stream that notes each sign of life: what arrives and, for data, what is taken. When a link is dead that ends as
+/// soon as the buffers are full; on one that is slow a question may wait behind what is being sent.
 pub(super) struct Listened<S> {
-    from: S,
+    stream: S,
     session: Arc<Session>,
 }
 
 impl<S> Listened<S> {
-    pub fn new(from: S, session: &Arc<Session>) -> Self {
-        Self { from, session: Arc::clone(session) }
+    pub fn new(stream: S, session: &Arc<Session>) -> Self {
+        Self { stream, session: Arc::clone(session) }
+    }
+
+    fn note(&self, moved: &Poll<io::Result<usize>>) {
+        if matches!(moved, Poll::Ready(Ok(1..))) {
+            self.session.heard.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Listened<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = Pin::new(&mut self.from).poll_read(cx, out);
-        if matches!(read, Poll::Ready(Ok(1..))) {
-            self.session.heard.fetch_add(1, Ordering::Relaxed);
-        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, out);
+        self.note(&read);
         read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listened<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(&written);
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
     }
 }

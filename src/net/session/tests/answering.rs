@@ -106,3 +106,17 @@ fn a_number_in_use_and_a_flood_of_requests_end_the_session() {
         (1..10_000).take_while(|rid| answerer.want(wanted(*rid, Class::Pin, 1, 100), true, now).is_ok()).count();
     assert_eq!(taken, 511);
 }
+
+#[test]
+fn refusals_do_not_wait_for_what_is_being_read() {
+    let (mut answerer, now) = (Answerer::default(), Instant::now());
+    answerer.want(wanted(1, Class::Interactive, 1, 100), true, now).unwrap();
+    let step = answerer.next(true, now).unwrap();
+    answerer.want(wanted(2, Class::Interactive, 1, 0), false, now).unwrap();
+    answerer.want(wanted(3, Class::Pin, 1, 0), false, now).unwrap();
+    answerer.want(wanted(4, Class::Interactive, 1, 100), true, now).unwrap();
+    assert_eq!(answerer.refusals(true), [(2, Reason::Denied)]);
+    assert_eq!(answerer.refusals(true), []);
+    read(&mut answerer, &step, 10);
+    assert!(matches!(answerer.next(true, now), Some(Step::Read { rid: 4, .. })), "nobody loses a turn by it");
+}
