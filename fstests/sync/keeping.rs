@@ -112,6 +112,17 @@ fn what_a_box_keeps_may_go_here_and_comes_back_until_it_is_dropped_there() {
     a.stop();
     a.mount("default");
     until_reads(&path, &content);
+    // Dropped and begun anew it is still one box, and is given everything again.
+    a.run(&["get", &path.to_string_lossy()]).done();
+    keeper.run(&["keep", "drop", "alpha"]).done();
+    keeper.run(&["join", &a.invite("default", &["--role", "storage"])]).done();
+    let boxes = a.run(&["members", "default", "--json"]).done().json();
+    let boxes = boxes.as_array().unwrap().iter().filter(|m| m["role"] == "storage" && m["removed"] == false).count();
+    assert_eq!((boxes, a.status()["volumes"][0]["keepers"].as_array().unwrap().len()), (1, 1));
+    until("all to be kept again", || {
+        let list = keeper.run(&["keep", "list", "--json"]).done().json();
+        list[0]["used_bytes"].as_u64() > Some(3_000_000) && kept(&a) == "ok"
+    });
     a.run(&["members", "default", "remove", "box"]).done();
     until("the box is shut out", || keeper.connected() == 0);
     assert_eq!(a.status()["volumes"][0]["keepers"].as_array().unwrap().len(), 0);

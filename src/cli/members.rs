@@ -21,7 +21,7 @@ enum Command {
     List,
     /// Put a device out
     Remove {
-        /// Its name or peer id
+        /// Its name, peer id, or number
         device: String,
     },
     /// Let a device do more or less
@@ -41,7 +41,10 @@ impl Members {
             Some(Command::Remove { device }) => {
                 let request = Request::MemberRemove { volume, device: device.clone() };
                 let member: MemberStatus = output::typed(session.ask_daemon(&request, &mut |_| Ok(()))?)?;
-                let said = "is out; what it has read it may have kept";
+                let said = match member.role.as_str() {
+                    "storage" => "is out; it may still have what it kept, and cannot read it",
+                    _ => "is out; what it has read it may have kept",
+                };
                 if session.json() { output::json(&member) } else { output::line(&format!("{} {said}", member.device)) }
             }
             Some(Command::Role { device, role }) => {

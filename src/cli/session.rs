@@ -76,9 +76,14 @@ impl<'a> Session<'a> {
         let Host { purpose, mount, join, hosting } = what;
         let (background, net) = (hosting.background, hosting.net());
         let home = self.home()?;
-        if !Ready::is_child() && self.common.passphrase_file.is_none() && !home.keystore().exists() {
-            output::note(NO_PASSPHRASE);
-        }
+        let bare = !Ready::is_child() && self.common.passphrase_file.is_none() && !home.keystore().exists();
+        // Once there are such keys.
+        let show = |value: &Value| {
+            if bare {
+                output::note(NO_PASSPHRASE);
+            }
+            show(value)
+        };
         if background && !Ready::is_child() {
             let secret = passphrase(&home, &self.keys())?;
             return show(&Background::start()?.wait(secret.as_deref())?);

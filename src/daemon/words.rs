@@ -107,7 +107,9 @@ fn describe_volume(volume: &VolumeStatus) -> String {
             out = format!("{out}{pad}THE DISK IS FULL: writes are refused; {how} (it would free {garbage})\n");
         }
         for keeper in &volume.keepers {
-            let (device, state) = (printable(&keeper.device), printable(&keeper.state));
+            // Not the same as everything there is: what is only elsewhere comes from there.
+            let state = if keeper.state == "ok" { "has all that is here" } else { &keeper.state };
+            let (device, state) = (printable(&keeper.device), printable(state));
             out = format!("{out}{pad}kept by {device}: {state}, {} queued\n", size(keeper.queue_bytes));
         }
         if volume.damage > 0 {

@@ -196,6 +196,16 @@ impl Net {
         Ok(())
     }
 
+    /// Try an address that another member told of: such ones are few, and never push out what a person gave.
+    pub fn hear_address(&self, peer: Peer, address: &str) -> Result<()> {
+        let address = parse(address, &peer)?;
+        if dialing::is_dialable(&address) {
+            self.shared.redial.lock().hear(peer, address);
+            self.command(Command::Review { leave: Vec::new() });
+        }
+        Ok(())
+    }
+
     /// Forget an address of a peer.
     pub fn remove_address(&self, peer: Peer, address: &str) -> Result<()> {
         self.shared.redial.lock().forget(&peer, &parse(address, &peer)?);

@@ -82,7 +82,7 @@ impl Serve for Answers {
                 for (member, addresses) in list.into_iter().filter(|(member, _)| replica.has(member)) {
                     for address in addresses {
                         // A peer that names nonsense helps nobody and hurts nobody.
-                        let _ = net.add_address(member, &address);
+                        let _ = net.hear_address(member, &address);
                     }
                 }
             }

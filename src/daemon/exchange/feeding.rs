@@ -171,7 +171,7 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
         return Ok(());
     }
     if !replica.holds.keep(net, replica, &peer, &head) {
-        return Err(Error::new(Kind::Unreachable, "have a head kept", peer.to_string()));
+        return Err(Error::new(Kind::Unreachable, "have a head kept", &keeper.name));
     }
     given.head = Some(head);
     Ok(())
@@ -181,20 +181,21 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
 fn give_log(replica: &Replica, net: &Net, (writer, peer): (WriterIndex, &Peer), given: &mut Given) -> Result<()> {
     let log = replica.volume.blocks().log();
     let arenas = log.arenas_from(given.from);
-    let mut queued: u64 = arenas.iter().map(|(_, bytes)| bytes).sum();
-    for (number, _) in arenas {
+    let mut later: u64 = arenas.iter().map(|(_, bytes)| bytes).sum();
+    for (number, bytes) in arenas {
+        later = later.saturating_sub(bytes);
         if number != given.from {
             (given.from, given.some) = (number, HashSet::new());
         }
-        for page in log.listing_of(number)?.chunks(MOST_IDS) {
-            let new: Vec<(Bid, u32)> = page.iter().filter(|(bid, _)| !given.some.contains(bid)).copied().collect();
-            if !new.is_empty() {
-                give(replica, net, peer, &new)?;
-            }
-            given.some.extend(new.iter().map(|(bid, _)| *bid));
-            let page: u64 = page.iter().map(|(_, size)| u64::from(*size)).sum();
-            queued = queued.saturating_sub(page);
-            replica.feeding.queued(writer, queued);
+        let mut listing = log.listing_of(number)?;
+        listing.retain(|(bid, _)| !given.some.contains(bid));
+        let mut left: u64 = listing.iter().map(|(_, size)| u64::from(*size)).sum();
+        replica.feeding.queued(writer, later.saturating_add(left));
+        for page in listing.chunks(MOST_IDS) {
+            give(replica, net, peer, page)?;
+            given.some.extend(page.iter().map(|(bid, _)| *bid));
+            left = left.saturating_sub(page.iter().map(|(_, size)| u64::from(*size)).sum());
+            replica.feeding.queued(writer, later.saturating_add(left));
             if replica.is_closed() {
                 return Ok(());
             }
@@ -213,18 +214,18 @@ fn has_lost(replica: &Replica, net: &Net, peer: &Peer, given: &Given) -> Result<
     if ids.is_empty() {
         return Ok(false);
     }
-    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(peer))?;
+    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(replica, peer))?;
     Ok(has.iter().take(ids.len()).any(|has| !has))
 }
 
-fn gone(peer: &Peer) -> Error {
-    Error::new(Kind::Unreachable, "ask a keeper", peer.to_string())
+fn gone(replica: &Replica, peer: &Peer) -> Error {
+    Error::new(Kind::Unreachable, "ask a keeper", replica.name_of(peer)).with_source("it does not answer")
 }
 
 /// Have a keeper take those of `blocks` that it lacks.
 fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Result<()> {
     let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
-    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(peer))?;
+    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(replica, peer))?;
     let lacking: Vec<_> = blocks.iter().zip(has).filter(|(_, has)| !has).map(|(block, _)| *block).collect();
     let mut bytes = 0;
     let offers = lacking.chunk_by(|_, (_, size)| {
@@ -234,7 +235,7 @@ fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Res
         fits
     });
     for offer in offers {
-        let taken = replica.holds.offer(net, replica, peer, offer, PATIENCE).ok_or_else(|| gone(peer))?;
+        let taken = replica.holds.offer(net, replica, peer, offer, PATIENCE).ok_or_else(|| gone(replica, peer))?;
         let left = offer.iter().zip(taken).filter(|(_, taken)| !taken).map(|((bid, _), _)| bid);
         for bid in left {
             check_given(replica, peer, bid)?;
@@ -248,7 +249,7 @@ fn check_given(replica: &Replica, peer: &Peer, bid: &Bid) -> Result<()> {
     match replica.volume.blocks().log().get(bid) {
         Ok(Some(sealed)) if Sealer::verify_bid(bid, &sealed) => {
             let why = "it does not take what is offered now: its quota or its disk is full, or it is busy";
-            Err(Error::new(Kind::Full, "give blocks", peer.to_string()).with_source(why))
+            Err(Error::new(Kind::Full, "give blocks", replica.name_of(peer)).with_source(why))
         }
         Ok(None) => Ok(()), // collected meanwhile
         Err(error) if error.kind() != Kind::Corrupt => Err(error),
@@ -267,8 +268,8 @@ pub fn status(replica: &Replica, exchange: &Exchange) -> Vec<KeeperStatus> {
         let connected = net.as_ref().is_some_and(|net| net.is_connected(&Peer(keeper.peer)));
         let given = inner.given.get(&keeper.writer);
         let state = match given {
-            Some(given) if !given.trouble.is_empty() => given.trouble.clone(),
             _ if !connected => "not connected".to_owned(),
+            Some(given) if !given.trouble.is_empty() => given.trouble.clone(),
             Some(given) if given.head.as_ref() == Some(&newest) || !replica.role().writes() => "ok".to_owned(),
             _ => "being given".to_owned(),
         };

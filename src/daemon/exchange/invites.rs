@@ -167,7 +167,11 @@ impl Exchange {
             let name = request.name.clone();
             let member = Member { writer, peer: peer.0, author: request.author, box_key: request.box_key, role, name };
             added = Some(member.clone());
-            Ok(vec![Entry::Add(member)])
+            // A box that lost or dropped what it kept and begins anew is one box, not two.
+            let before = table.members().filter(|m| m.peer == peer.0 && m.role == Role::Storage);
+            let mut entries: Vec<_> = before.map(|m| Entry::Remove(m.writer)).collect();
+            entries.push(Entry::Add(member));
+            Ok(entries)
         })?;
         added.ok_or_else(|| Error::new(Kind::Other, "let a device in", &known.name))
     }

@@ -229,7 +229,7 @@ impl Exchange {
                 for (member, addresses) in list.into_iter().filter(|(member, _)| kept.has(member)) {
                     for address in addresses {
                         // A peer that names nonsense helps nobody and hurts nobody.
-                        let _ = net.add_address(member, &address);
+                        let _ = net.hear_address(member, &address);
                     }
                 }
             }

@@ -155,7 +155,11 @@ impl Exchange {
         match found.as_slice() {
             [one] => Ok((*one).clone()),
             [] => refuse(Kind::NotFound, "no member is called so", format!("See `lovage members {}`.", known.name)),
-            _ => refuse(Kind::Invalid, "several members are called so", "Name it by its peer id.".to_owned()),
+            several => {
+                let numbers: Vec<_> = several.iter().map(|m| m.writer.to_string()).collect();
+                let next = format!("Name it by its peer id or its number, one of {}.", numbers.join(", "));
+                refuse(Kind::Invalid, "several members are called so", next)
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every method is quick; the work is in `replicator`. Must never take a head whose author is no writing member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -223,9 +223,9 @@ impl Replica {
         self.membership.read().table().members().any(|m| m.peer == peer.0)
     }
 
-    /// All members but this device.
+    /// The devices of all members but this one, each once: a device that came in again is still one place.
     pub fn peers(&self, me: &Peer) -> impl Iterator<Item = Peer> {
-        let peers: Vec<_> = self.membership.read().table().members().map(|m| Peer(m.peer)).collect();
+        let peers: BTreeSet<_> = self.membership.read().table().members().map(|m| Peer(m.peer)).collect();
         let me = *me;
         peers.into_iter().filter(move |peer| *peer != me)
     }

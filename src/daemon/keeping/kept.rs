@@ -42,7 +42,7 @@ pub struct Kept {
     pub id: VolumeId,
     dir: PathBuf,
     about: RwLock<About>,
-    store: ArenaKv,
+    pub(super) store: ArenaKv,
     membership: RwLock<Membership>,
     /// Held while a head or the membership is compared and replaced.
     changing: Mutex<()>,
@@ -85,7 +85,7 @@ impl Kept {
         Ok(Self { id, dir: dir.to_owned(), about, store, membership, changing, used, rotten, trouble })
     }
 
-    fn log(&self) -> &Arc<Log> {
+    pub(super) fn log(&self) -> &Arc<Log> {
         self.store.log()
     }
 
@@ -201,10 +201,9 @@ impl Kept {
             Err(error) => error.kind() == Kind::Corrupt,
         };
         if damaged {
-            tracing::error!(volume = self.name(), block = %bid, "a block that is kept is damaged: it is asked for again");
             let mut rotten = self.rotten.lock();
-            if rotten.len() < MOST_ROTTEN {
-                rotten.insert(*bid);
+            if rotten.len() < MOST_ROTTEN && rotten.insert(*bid) {
+                tracing::error!(volume = self.name(), block = %bid, "a block that is kept is damaged");
             }
             return Ok(None);
         }
@@ -256,12 +255,18 @@ impl Kept {
                     Err(error) => done = done.and(Err(error)),
                 }
             }
-            self.store.store(&came)?;
-            self.rotten.lock().retain(|bid| !came.iter().any(|(new, _)| new == bid));
-            self.used.store(self.log().stat().live_bytes, Ordering::Relaxed);
+            self.keep_blocks(&came)?;
             rest = later;
         }
         done
+    }
+
+    /// Durable when it returns; what was damaged is put right.
+    pub(super) fn keep_blocks(&self, blocks: &[(Bid, Bytes)]) -> Result<()> {
+        self.store.store(blocks)?;
+        self.rotten.lock().retain(|bid| !blocks.iter().any(|(new, _)| new == bid));
+        self.used.store(self.log().stat().live_bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// [`Kind::Full`] if `bytes` more would be beyond the quota.
@@ -284,7 +289,16 @@ impl Kept {
             used_bytes: stat.live_bytes,
             quota_bytes: about.quota,
             heads: self.store.heads().list().map_or(0, |names| names.len() as u64),
-            state: Some(self.trouble.lock().clone()).filter(|t| !t.is_empty()).unwrap_or_else(|| "ok".to_owned()),
+            state: self.state(),
+        }
+    }
+
+    fn state(&self) -> String {
+        let (trouble, rotten) = (self.trouble.lock().clone(), self.rotten.lock().len());
+        match rotten {
+            _ if !trouble.is_empty() => trouble,
+            0 => "ok".to_owned(),
+            _ => format!("{rotten} blocks are damaged: they are taken again when a member offers them"),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 mod about;
 mod kept;
+#[cfg(test)]
+mod tests;
 
 pub use about::About;
 pub use kept::{Fresh, Kept};
