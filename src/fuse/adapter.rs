@@ -234,7 +234,7 @@ impl Filesystem for Adapter {
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, data_only: bool, answer: ReplyEmpty) {
         let fs = self.fs.clone();
-        self.workers.run(move || reply::empty(answer, fs.fsync(ino.0, data_only)));
+        self.run_sync(move || reply::empty(answer, fs.fsync(ino.0, data_only)));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, answer: ReplyOpen) {
@@ -275,7 +275,7 @@ impl Filesystem for Adapter {
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, answer: ReplyEmpty) {
         let fs = self.fs.clone();
-        self.workers.run(move || reply::empty(answer, fs.fsyncdir(ino.0)));
+        self.run_sync(move || reply::empty(answer, fs.fsyncdir(ino.0)));
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, answer: ReplyStatfs) {

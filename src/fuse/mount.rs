@@ -1,7 +1,7 @@
 //! One mount from beginning to end.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fuser::{BackgroundSession, Config, Session, SessionACL};
@@ -48,6 +48,7 @@ pub fn mount(fs: Arc<dyn FileSystem>, dir: &Path, options: &MountOptions) -> Res
     let adapter = Adapter {
         fs,
         workers,
+        patient: OnceLock::new(),
         lifetime: options.lifetime,
         waiting,
         tell_closes: options.tell_closes,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fuser::{INodeNo, Request, WriteFlags};
@@ -27,6 +27,8 @@ const SET_ID: u16 = 0o6000;
 pub(super) struct Adapter {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) workers: Workers,
+    /// For what waits for other machines: it must not take the workers from reads. Started when first needed.
+    pub(super) patient: OnceLock<Workers>,
     pub(super) lifetime: Duration,
     /// With it reads go to the workers, watched.
     pub(super) waiting: Option<Waiting>,
@@ -37,7 +39,23 @@ pub(super) struct Adapter {
     pub(super) linger: Linger,
 }
 
+/// Threads for what waits for other machines.
+const PATIENT: usize = 16;
+
 impl Adapter {
+    /// Do an `fsync` where it holds up nobody.
+    pub(super) fn run_sync(&self, job: impl FnOnce() + Send + 'static) {
+        if !self.fs.is_fsync_slow() {
+            return self.workers.run(job);
+        }
+        if self.patient.get().is_none()
+            && let Ok(started) = Workers::start(PATIENT)
+        {
+            let _ = self.patient.set(started); // or somebody was quicker
+        }
+        self.patient.get().unwrap_or(&self.workers).run(job);
+    }
+
     /// Take set-id privileges away from a file that `request` is about to change, unless root asks.
     /// fuser does not pass on the kernel's own verdict for opens, which is "may not set ids" = not root.
     pub(super) fn drop_privileges(&self, request: &Request, ino: Ino) -> Result<()> {

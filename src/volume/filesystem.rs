@@ -40,6 +40,10 @@ pub trait FileSystem: Send + Sync + 'static {
     fn flush(&self, ino: Ino) -> Result<()>;
     /// Content and metadata of `ino`, and every name leading to it, survive a power cut once this returns.
     fn fsync(&self, ino: Ino, data_only: bool) -> Result<()>;
+    /// Whether an `fsync` now may wait for more than this machine's disk.
+    fn is_fsync_slow(&self) -> bool {
+        false
+    }
     fn fallocate(&self, ino: Ino, offset: u64, len: u64, mode: FallocMode) -> Result<()>;
     /// `NotFound` when there is none at or after `offset`.
     fn seek(&self, ino: Ino, offset: u64, whence: SeekWhence) -> Result<u64>;

@@ -132,6 +132,9 @@ impl FileSystem for Shown {
     fn fsync(&self, ino: Ino, data_only: bool) -> Result<()> {
         if ino >= MADE_UP { Ok(()) } else { self.volume.fsync(ino, data_only) }
     }
+    fn is_fsync_slow(&self) -> bool {
+        self.volume.is_fsync_slow()
+    }
     fn fallocate(&self, ino: Ino, offset: u64, len: u64, mode: FallocMode) -> Result<()> {
         refuse(ino)?;
         self.volume.fallocate(ino, offset, len, mode)

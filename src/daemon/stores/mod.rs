@@ -58,6 +58,10 @@ struct Shelf {
 }
 
 impl Elsewhere for Shelf {
+    fn is_asked(&self) -> bool {
+        !self.missing.lock().is_empty() || self.attached.lock().iter().any(|attached| attached.is_before_fsync())
+    }
+
     fn settle(&self) -> Result<()> {
         let asked: Vec<_> = self.attached.lock().iter().filter(|a| a.is_before_fsync()).cloned().collect();
         let deadline = Instant::now() + self.patience;

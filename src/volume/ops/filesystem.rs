@@ -57,6 +57,9 @@ impl FileSystem for Volume {
     fn fsync(&self, ino: Ino, _data_only: bool) -> Result<()> {
         self.sync_node(ino)
     }
+    fn is_fsync_slow(&self) -> bool {
+        self.waits_for_elsewhere()
+    }
     fn fallocate(&self, ino: Ino, offset: u64, len: u64, mode: FallocMode) -> Result<()> {
         self.allocate(ino, offset, len, mode)
     }
