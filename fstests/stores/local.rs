@@ -112,6 +112,10 @@ fn an_fsync_waits_for_the_store_that_must_have_what_is_written() {
     let (here, away) = (shared.path().join("store"), shared.path().join("away"));
     fs::rename(&here, &away).unwrap();
     assert_eq!(write("later", b"x").unwrap_err().raw_os_error(), Some(libc::EIO), "it is not where it must be");
+    fs::rename(&away, &here).unwrap();
+    a.run(&["store", "test", "box"]).done();
+    write("back", b"x").unwrap();
+    fs::rename(&here, &away).unwrap();
     a.run(&["store", "set", "box", "--before-fsync", "no"]).done();
     write("without", b"x").unwrap();
     a.kill();

@@ -90,7 +90,13 @@ impl Store {
             }
             Command::Set { name, limit, before_fsync } => {
                 let (name, limit, before_fsync) = (name.clone(), *limit, *before_fsync);
-                one(session, &Request::StoreSet { volume, name, limit, before_fsync })
+                let request = Request::StoreSet { volume, name, limit, before_fsync };
+                let store: StoreStatus = output::typed(session.ask_daemon(&request, &mut |_| Ok(()))?)?;
+                if before_fsync == Some(true) && store.queue_bytes > 0 {
+                    let queued = size(store.queue_bytes);
+                    output::note(&format!("it still lacks {queued}: until it has them each fsync waits, and may fail"));
+                }
+                if session.json() { output::json(&store) } else { output::line(&described(&store)) }
             }
             Command::Test { name } => one(session, &Request::StoreTest { volume, name: name.clone() }),
             Command::Remove { name, force } => {

@@ -170,12 +170,12 @@ fn replica(service: &Arc<Service>, volume: &str) -> Result<Arc<Replica>> {
 
 /// Wait until the store has what is here.
 fn settle(attached: &Attached, report: &mut dyn FnMut(Progress) -> Result<()>) -> Result<()> {
-    let begun = attached.ring();
+    let (failures, begun) = (attached.failures(), attached.ring());
     let patience = if attached.is_limited() { 10 * PATIENCE } else { PATIENCE };
     let (mut last, mut still) = (0, 0);
     while !attached.is_settled_after(begun) {
         let status = attached.status("");
-        if !matches!(&status.state[..], "ok" | "starting") || still > patience {
+        if attached.failures() > failures || still > patience {
             let next = match &status.state {
                 state if state.contains("its mark is gone") => {
                     "Plug it in. If it was emptied for good, `lovage store remove` and `add` it again."

@@ -20,6 +20,8 @@ use crate::kv::multi::Store;
 use crate::volume::Observer;
 use crate::wire::control::StoreStatus;
 
+/// A store that fails is tried again after this while somebody waits for it.
+const AGAIN: Duration = Duration::from_secs(1);
 /// For questions that somebody waits for.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -48,6 +50,8 @@ pub struct Attached {
     before_fsync: AtomicBool,
     /// Rings when a round was good for something or went wrong; guards nothing.
     pub(super) over: (Mutex<()>, Condvar),
+    /// Rounds that went wrong.
+    failures: AtomicU64,
     /// Why it is not up to date; empty when it is.
     pub(super) trouble: Mutex<String>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -94,6 +98,7 @@ impl Attached {
             limit: Limit::default(),
             before_fsync: AtomicBool::new(false),
             over: Default::default(),
+            failures: AtomicU64::new(0),
             trouble: Mutex::new("starting".to_owned()),
             thread: Mutex::new(None),
             watch: Mutex::new(None),
@@ -119,7 +124,9 @@ impl Attached {
     /// What is asked of it from now on.
     pub fn obey(&self, rules: Rules) {
         self.limit.set(rules.limit);
+        let _told = self.over.0.lock();
         self.before_fsync.store(rules.before_fsync, Ordering::Release);
+        self.over.1.notify_all(); // nobody waits for what is not asked any more
     }
 
     /// Whether it is given only so many bytes a second.
@@ -164,6 +171,7 @@ impl Attached {
 
     /// End the thread; what was under way is dropped and done again the next time.
     pub fn close(&self) {
+        self.obey(Rules::default());
         self.watch.lock().take();
         self.closed.notify_one();
         let thread = self.thread.lock().take();
@@ -186,6 +194,17 @@ impl Attached {
         self.complete.load(Ordering::Acquire) > round
     }
 
+    /// A round went wrong.
+    pub(super) fn went_wrong(&self, why: String) {
+        *self.trouble.lock() = why;
+        self.failures.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many rounds went wrong: what was the matter before somebody asked may be over.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Acquire)
+    }
+
     /// All that was there in this round is stored.
     pub(super) fn completed(&self, round: u64) {
         let _told = self.over.0.lock();
@@ -193,16 +212,20 @@ impl Attached {
         self.over.1.notify_all();
     }
 
-    /// Wait until all that is there now is stored. [`Kind::Timeout`] with what is the matter if it is not by `deadline`.
+    /// Wait until all that is there now is stored, or that is not asked any more. [`Kind::Timeout`] with what is the matter if it is not by `deadline`.
     pub fn settle_by(&self, deadline: Instant) -> Result<()> {
-        let round = self.ring();
+        let (round, mut failures) = (self.ring(), self.failures());
         let mut told = self.over.0.lock();
-        while !self.is_settled_after(round) {
+        while !self.is_settled_after(round) && self.is_before_fsync() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Error::new(Kind::Timeout, "store what was written", &self.name).with_source(self.state()));
             }
-            self.over.1.wait_for(&mut told, left);
+            self.over.1.wait_for(&mut told, left.min(AGAIN));
+            let before = std::mem::replace(&mut failures, self.failures());
+            if failures != before {
+                self.asked.notify_one(); // somebody waits: not after the feeder's own pause
+            }
         }
         Ok(())
     }

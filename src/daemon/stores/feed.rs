@@ -65,7 +65,7 @@ pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<E
             Err(error) => {
                 tracing::warn!(store = attached.name, error = %error.chain(), "the store is not up to date");
                 attached.store.failed(&error);
-                *attached.trouble.lock() = error.chain();
+                attached.went_wrong(error.chain());
                 attached.lazy.forget();
                 known.checked = false;
                 pause = (pause * 2).min(LONGEST);
