@@ -211,9 +211,13 @@ fn list(fs: &dyn FileSystem, ino: Ino) -> Vec<Vec<u8>> {
     names
 }
 
+/// What a crash leaves. The dedup index, which lovage makes anew where it is lost, writes and removes files of its own
+/// meanwhile: what vanishes of it while it is copied is not there after the crash.
 fn copy(from: &std::path::Path, to: &std::path::Path) {
-    let done = std::process::Command::new("cp").arg("-a").arg("--sparse=always").arg(from).arg(to).status().unwrap();
-    assert!(done.success());
+    let done = std::process::Command::new("cp").arg("-a").arg("--sparse=always").arg(from).arg(to).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    let vanished = |line: &str| line.contains("/dedup/") && line.contains("No such file or directory");
+    assert!(done.status.success() || (!said.is_empty() && said.lines().all(vanished)), "{said}");
 }
 
 /// The kind of an error, or the answer.
