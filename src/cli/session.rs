@@ -1,5 +1,6 @@
 //! What every command starts from: the home, the daemon in it, and where answers go.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -77,16 +78,18 @@ impl<'a> Session<'a> {
         let (background, net) = (hosting.background, hosting.net());
         let home = self.home()?;
         let bare = !Ready::is_child() && self.common.passphrase_file.is_none() && !home.keystore().exists();
-        // Once there are such keys.
-        let show = |value: &Value| {
-            if bare {
+        let (keystore, told) = (home.keystore(), Cell::new(!bare));
+        // Once there are such keys, whatever becomes of the rest.
+        let warn = || {
+            if keystore.exists() && !told.replace(true) {
                 output::note(NO_PASSPHRASE);
             }
-            show(value)
         };
         if background && !Ready::is_child() {
             let secret = passphrase(&home, &self.keys())?;
-            return show(&Background::start()?.wait(secret.as_deref())?);
+            let started = Background::start()?.wait(secret.as_deref());
+            warn();
+            return show(&started?);
         }
         let (ready, keys) = if background {
             let (ready, secret) = Ready::as_child()?;
@@ -95,12 +98,15 @@ impl<'a> Session<'a> {
             (Ready::nobody(), self.keys())
         };
         let options = HostOptions { home, purpose, net, join, mount, log_to_file: background, keys };
-        host(options, ready, &|value| {
+        let hosted = host(options, ready, &|value| {
+            warn();
             if !background {
                 // A reader that went away is no reason to stop serving.
                 let _ = show(value);
             }
-        })
+        });
+        warn();
+        hosted
     }
 
     /// [`Self::ask`] for an answer without parts.
