@@ -160,8 +160,8 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
         if replica.is_closed() {
             return Ok(());
         }
-        // What was moved meanwhile is in arenas that were not there.
-        if log.arenas_from(given.from).len() <= 1 {
+        // What was moved meanwhile is in arenas that were not there; the last that was may be gone by that.
+        if log.arenas_from(given.from).iter().all(|(number, _)| *number == given.from) {
             break;
         }
     }
