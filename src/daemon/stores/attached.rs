@@ -50,6 +50,8 @@ pub struct Attached {
     before_fsync: AtomicBool,
     /// Rings when a round was good for something or went wrong; guards nothing.
     pub(super) over: (Mutex<()>, Condvar),
+    /// It is fed no more: who waits for it waits in vain.
+    ended: AtomicBool,
     /// Rounds that went wrong.
     failures: AtomicU64,
     /// Why it is not up to date; empty when it is.
@@ -98,6 +100,7 @@ impl Attached {
             limit: Limit::default(),
             before_fsync: AtomicBool::new(false),
             over: Default::default(),
+            ended: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             trouble: Mutex::new("starting".to_owned()),
             thread: Mutex::new(None),
@@ -171,7 +174,11 @@ impl Attached {
 
     /// End the thread; what was under way is dropped and done again the next time.
     pub fn close(&self) {
-        self.obey(Rules::default());
+        {
+            let _told = self.over.0.lock();
+            self.ended.store(true, Ordering::Release);
+            self.over.1.notify_all();
+        }
         self.watch.lock().take();
         self.closed.notify_one();
         let thread = self.thread.lock().take();
@@ -218,7 +225,7 @@ impl Attached {
         let mut told = self.over.0.lock();
         while !self.is_settled_after(round) && self.is_before_fsync() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.ended.load(Ordering::Acquire) {
                 return Err(Error::new(Kind::Timeout, "store what was written", &self.name).with_source(self.state()));
             }
             self.over.1.wait_for(&mut told, left.min(AGAIN));

@@ -191,6 +191,7 @@ impl Stores {
             let gone: Vec<_> = shelf.attached.lock().extract_if(.., |a| a.name == name).collect();
             for attached in gone {
                 shelf.multi.remove(&attached.store);
+                attached.obey(Rules::default()); // nothing is asked of it any more: who waits for it may go on
                 attached.close();
             }
         }
