@@ -3,6 +3,7 @@
     python3 fstests/bench                     all figures, full size, medians of 3
     python3 fstests/bench --scale quick       a sixteenth of the size, once: does it run at all
     python3 fstests/bench --only tree,append --against gocryptfs,ext4
+    python3 fstests/bench --only sync         two machines and more: all groups named sync-...
 
 Root, a real disk and an otherwise idle machine. Needs nothing but the Python standard library; peers that are
 not installed are left out and named. Ratios of one run mean something, bare numbers of two machines do not.
@@ -22,6 +23,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import figures  # noqa: E402
 import table  # noqa: E402
 from corpus import Corpus  # noqa: E402
+from pairs import PAIRS  # noqa: E402
+from syncing import SYNC_GROUPS  # noqa: E402
 from systems import ARCHIVERS, MOUNTED, Lovage  # noqa: E402
 
 SCALES = {"quick": (1 / 16, 1), "quarter": (1 / 4, 3), "full": (1, 3)}
@@ -33,7 +36,7 @@ def arguments():
     parser.add_argument("--lovage", default=os.path.join(root, "target", "release", "lovage"), help="the binary to measure")
     parser.add_argument("--scale", choices=SCALES, default="full")
     parser.add_argument("--rounds", type=int, help="how often everything is measured (default 3; quick: 1)")
-    parser.add_argument("--only", default="", help="groups, comma separated: " + ", ".join([*figures.MOUNT_GROUPS, *figures.ARCHIVE_GROUPS]))
+    parser.add_argument("--only", default="", help="groups, comma separated: " + ", ".join([*figures.MOUNT_GROUPS, *figures.ARCHIVE_GROUPS, *SYNC_GROUPS]) + "; sync: all of sync-...")
     parser.add_argument("--against", default="", help="systems to run, comma separated (default: all there are)")
     parser.add_argument("--many-files", type=int, default=100_000, help="files in the volume whose mount time is taken (1000000 for the full bar)")
     parser.add_argument("--where", default="/var/tmp", help="folder on the disk to measure; not a tmpfs")
@@ -84,7 +87,9 @@ def main():
         sys.exit("fstests/bench: needs root, to drop the kernel's caches")
     only = [name for name in options.only.split(",") if name]
     against = [name for name in options.against.split(",") if name]
-    unknown = set(only) - set(figures.MOUNT_GROUPS) - set(figures.ARCHIVE_GROUPS)
+    if "sync" in only:
+        only = [name for name in only if name != "sync"] + list(SYNC_GROUPS)
+    unknown = set(only) - set(figures.MOUNT_GROUPS) - set(figures.ARCHIVE_GROUPS) - set(SYNC_GROUPS)
     if unknown:
         sys.exit(f"fstests/bench: no such group: {', '.join(sorted(unknown))}")
     options.folder = tempfile.mkdtemp(prefix="fstests-bench-", dir=options.where)
@@ -98,19 +103,24 @@ def run(options, rounds, only, against):
     corpus = Corpus(os.path.join(options.folder, "corpus"), options.share)
     corpus.many_files = options.many_files
     os.makedirs(corpus.folder)
-    mounted, archivers = present(MOUNTED, against, options), present(ARCHIVERS, against, options)
+    wanted = {name for name in only if name in SYNC_GROUPS}
+    mounted, archivers, pairs = [], [], present(PAIRS, against, options) if wanted else []
+    if not only or set(only) - wanted:
+        mounted, archivers = present(MOUNTED, against, options), present(ARCHIVERS, against, options)
     plan = [(n, g, mounted) for n, g in figures.MOUNT_GROUPS.items() if not only or n in only]
     plan += [(n, g, archivers) for n, g in figures.ARCHIVE_GROUPS.items() if not only or n in only]
+    plan += [(n, g, [k for k in pairs if k.name in getattr(g, "systems", [k.name])]) for n, g in SYNC_GROUPS.items() if n in only]
     results, problems, costs = table.Results(), [], {}
     for turn in range(rounds):
         for name, group, kinds in plan:
-            for kind in kinds[turn % len(kinds):] + kinds[:turn % len(kinds)]:
+            for kind in kinds[turn % len(kinds):] + kinds[:turn % len(kinds)] if kinds else []:
                 begin = time.monotonic()
                 system = measure(kind, group, corpus, os.path.join(options.folder, "work"), results, problems)
                 system = getattr(system, "mount", system)
                 if getattr(system, "peak", 0):
                     costs.setdefault((name, kind.name), []).append((system.cpu, system.peak / 1024))
-                print(f"# round {turn + 1} {name} {kind.name}: {time.monotonic() - begin:.1f} s", flush=True)
+                load = os.getloadavg()[0]
+                print(f"# round {turn + 1} {name} {kind.name}: {time.monotonic() - begin:.1f} s, load {load:.1f}", flush=True)
     for (_, system), samples in costs.items():
         results.add(system, {})
     peaks = {}
@@ -118,7 +128,7 @@ def run(options, rounds, only, against):
         peaks[system] = max([peaks.get(system, 0)] + [peak for _, peak in samples])
     for system, peak in peaks.items():
         results.add(system, {"peak memory": peak})
-    report(options, rounds, results, costs, problems, [k.name for k in mounted + [a for a in archivers if a.name != "lovage"]], corpus)
+    report(options, rounds, results, costs, problems, list(dict.fromkeys(k.name for k in mounted + archivers + pairs)), corpus)
     missed = [f for f in results.samples if results.verdict(f)[2] == "fail"]
     print(f"{sum(results.verdict(f)[2] == 'pass' for f in results.samples)} passed, {len(missed)} failed, {len(problems)} could not be measured")
     return 1 if options.strict and (missed or problems) else 0
