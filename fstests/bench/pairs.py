@@ -153,7 +153,16 @@ class LovagePair(Pair):
         return self.json(n, "invite", "default")["link"]
 
     def join(self, n, of=0):
-        self.host(n, ["join", self.invite(of), self.dir(n)])
+        """With a second and a third try: an invite made in the moment the network starts may name no address yet."""
+        for left in (2, 1, 0):
+            try:
+                self.host(n, ["join", self.invite(of), self.dir(n)])
+                break
+            except RuntimeError as problem:
+                print(f"# joining failed, {left} tries left: {str(problem).splitlines()[-2:]}", flush=True)
+                self.processes.remove(self.daemons.pop(n))
+                if not left:
+                    raise
         until("a connection", lambda: any(p["connected"] for p in self.status(n)["peers"]))
 
     def json(self, n, *words):
