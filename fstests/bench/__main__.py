@@ -23,9 +23,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import figures  # noqa: E402
 import table  # noqa: E402
 from corpus import Corpus  # noqa: E402
+import standing  # noqa: E402
+import syncing  # noqa: E402
+import wan  # noqa: E402
 from pairs import PAIRS  # noqa: E402
-from syncing import SYNC_GROUPS  # noqa: E402
 from systems import ARCHIVERS, MOUNTED, Lovage  # noqa: E402
+
+SYNC_GROUPS = {**syncing.GROUPS, **standing.GROUPS, **wan.GROUPS}
 
 SCALES = {"quick": (1 / 16, 1), "quarter": (1 / 4, 3), "full": (1, 3)}
 
@@ -38,7 +42,9 @@ def arguments():
     parser.add_argument("--rounds", type=int, help="how often everything is measured (default 3; quick: 1)")
     parser.add_argument("--only", default="", help="groups, comma separated: " + ", ".join([*figures.MOUNT_GROUPS, *figures.ARCHIVE_GROUPS, *SYNC_GROUPS]) + "; sync: all of sync-...")
     parser.add_argument("--against", default="", help="systems to run, comma separated (default: all there are)")
-    parser.add_argument("--many-files", type=int, default=100_000, help="files in the volume whose mount time is taken (1000000 for the full bar)")
+    parser.add_argument("--many-files", type=int, default=100_000, help="files in the large volume of start, sync-change, sync-join (1000000 for the full bar)")
+    parser.add_argument("--link", default=os.path.join(root, "target", "release", "shaped-link"), help="fstests/link, for sync-wan and its like")
+    parser.add_argument("--wan-share", type=float, help="share of the sizes sent over a shaped link (default: as --scale)")
     parser.add_argument("--where", default="/var/tmp", help="folder on the disk to measure; not a tmpfs")
     parser.add_argument("--json", help="also write all samples there")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a target is missed")
@@ -63,7 +69,8 @@ def measure(kind, group, corpus, folder, results, problems):
     """One group on one fresh system; a failure is recorded, never averaged away."""
     system = None
     try:
-        system = kind(folder)
+        build = getattr(group, "build", None)
+        system = build(kind, folder, corpus) if build else kind(folder)
         values = group(system, corpus)
         if getattr(system, "process", None):
             system.note()
@@ -101,7 +108,8 @@ def main():
 
 def run(options, rounds, only, against):
     corpus = Corpus(os.path.join(options.folder, "corpus"), options.share)
-    corpus.many_files = options.many_files
+    corpus.many_files, corpus.link = options.many_files, options.link
+    corpus.wan_share = options.wan_share or options.share
     os.makedirs(corpus.folder)
     wanted = {name for name in only if name in SYNC_GROUPS}
     mounted, archivers, pairs = [], [], present(PAIRS, against, options) if wanted else []

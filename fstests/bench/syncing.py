@@ -204,4 +204,4 @@ def rename(pair, corpus):
     return out
 
 
-SYNC_GROUPS = {"sync-lag": lag, "sync-big": big, "sync-tree": tree, "sync-rename": rename}
+GROUPS = {"sync-lag": lag, "sync-big": big, "sync-tree": tree, "sync-rename": rename}
