@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_an_error() {
-        for text in ["10.0.0.1,", "x,,", "10.0.0.1,speed=1,", "10.0.0.1,loss=101,", "10.0.0.1,rate=-1,", "10.0.0.1,rate,"] {
+        for text in
+            ["10.0.0.1,", "x,,", "10.0.0.1,speed=1,", "10.0.0.1,loss=101,", "10.0.0.1,rate=-1,", "10.0.0.1,rate,"]
+        {
             assert!(addressed(text).is_err(), "{text}");
         }
     }

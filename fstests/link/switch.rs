@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Outcome;
 use super::profile::{Shape, addressed};
 use super::way::Way;
-use super::Outcome;
 
 /// Packets taken from one device before the others are looked at again.
 const BURST: usize = 128;
@@ -172,7 +172,8 @@ impl Switch {
             let f = way.figures;
             format!(r#"{{"packets":{},"bytes":{},"lost":{},"dropped":{}}}"#, f.packets, f.bytes, f.lost, f.dropped)
         };
-        let each = self.machines.iter().map(|m| format!(r#""{}":{{"up":{},"down":{}}}"#, m.address, way(&m.up), way(&m.down)));
+        let each =
+            self.machines.iter().map(|m| format!(r#""{}":{{"up":{},"down":{}}}"#, m.address, way(&m.up), way(&m.down)));
         println!("{{{}}}", each.collect::<Vec<_>>().join(","));
     }
 }
