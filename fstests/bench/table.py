@@ -71,6 +71,8 @@ FIGURES = {
     "WAN: first byte, large file": ("round trips + 5 ms", False, [(None, 1.2)]),
     "WAN: first byte, small file": ("round trips + 5 ms", False, [(None, 1.2)]),
     "WAN: read beside a pin": ("x alone + 10 ms", False, [(None, 2.0)]),
+    "WAN tree: listed": ("s", False, []),
+    "WAN tree: whole": ("s", False, [("rsync", 1.3)]),
     "WAN, 0.5 % loss: pin / iperf3": ("x", True, [(None, 0.8)]),
     "WAN, 0.5 % loss: first byte": ("round trips + 5 ms", False, []),
     "four sources: pin / sum": ("x", True, [(None, 0.9)]),

@@ -13,7 +13,7 @@ import time
 
 from machines import Shaped, until
 from standing import arrive, make_volume
-from syncing import MIB, flush, quiet, seconds
+from syncing import MIB, flush, quiet, seconds, whole
 
 WAN = "rate=25000000;delay=12.5;queue=1250000"
 LOSSY = WAN + ";loss=0.5"
@@ -186,6 +186,13 @@ def sources(pair, corpus):
     return {"four sources: pin / sum": rate / (4 * one), "four sources: more than needed": 100 * max(0, total - needed) / needed}
 
 
+def far_tree(pair, corpus):
+    """The tree over the same link: many files are many round trips for whoever asks one after the other."""
+    corpus.make_tree()
+    found = whole(pair, corpus.tree, corpus.files, corpus.bytes, "WAN tree")
+    return {figure: found[figure] for figure in ("WAN tree: listed", "WAN tree: whole") if figure in found}
+
+
 def far_fresh(pair, corpus):
     """A fresh device far from a large volume."""
     count = make_volume(pair, corpus)
@@ -197,5 +204,7 @@ far.build = link((WAN, WAN), (WAN, WAN))
 lossy.build = link((LOSSY, WAN), (LOSSY, WAN))
 sources.build = link(*[(NEAR, NEAR)] * 5)
 far_fresh.build = link(*[(NEAR, NEAR)] * 3)
+far_tree.build = link((WAN, WAN), (WAN, WAN))
+far_tree.systems = ["lovage", "rsync", "syncthing"]
 far.systems = lossy.systems = sources.systems = far_fresh.systems = ["lovage"]
-GROUPS = {"sync-wan": far, "sync-loss": lossy, "sync-sources": sources, "sync-wan-join": far_fresh}
+GROUPS = {"sync-wan": far, "sync-wan-tree": far_tree, "sync-loss": lossy, "sync-sources": sources, "sync-wan-join": far_fresh}
