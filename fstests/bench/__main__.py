@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -88,6 +89,7 @@ def measure(kind, group, corpus, folder, results, problems):
 
 def main():
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is undone
     options.share, rounds = SCALES[options.scale]
     rounds = options.rounds or rounds
     if os.geteuid() != 0:

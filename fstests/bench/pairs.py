@@ -4,17 +4,27 @@
 namespace is undone in `close`.
 """
 
+import ctypes
 import http.client
 import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import time
 
 from machines import Network, cpu_of, forget_peak, memory_of, until
 from systems import Lovage, mounted
+
+
+LIBC = ctypes.CDLL(None)
+
+
+def end_with_us():
+    """For a child: it ends when this process does, however that ends."""
+    LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Pair:
@@ -40,7 +50,7 @@ class Pair:
     def start(self, n, words, log, **more):
         """A child in machine n."""
         out = open(os.path.join(self.folder, log), "ab")
-        child = subprocess.Popen(self.network.enter(n) + words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, **more)
+        child = subprocess.Popen(self.network.enter(n) + words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=end_with_us, **more)
         out.close()
         self.processes.append(child)
         return child

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 from machines import until
+from pairs import SyncthingWatchingPair
 
 MIB = 1 << 20
 QUIET = 2.0
@@ -92,9 +93,16 @@ def lag(pair, corpus):
 
 
 def lag_watching(pair, corpus):
-    """The same where nobody tells it: Syncthing's watcher as it comes."""
+    """The same where nobody tells Syncthing: its watcher as it comes."""
     found = lags(pair, 4, "unpinned", pause=0.3)
     return {"close to visible, watching": found["close to visible, unpinned, p50"]}
+
+
+def watching(kind, folder, corpus):
+    return SyncthingWatchingPair(folder) if kind.name == "syncthing" else kind(folder)
+
+
+lag_watching.build, lag_watching.systems = watching, ["lovage", "syncthing"]
 
 
 def whole(pair, source, files, size, label):
@@ -204,4 +212,4 @@ def rename(pair, corpus):
     return out
 
 
-GROUPS = {"sync-lag": lag, "sync-big": big, "sync-tree": tree, "sync-rename": rename}
+GROUPS = {"sync-lag": lag, "sync-watch": lag_watching, "sync-big": big, "sync-tree": tree, "sync-rename": rename}

@@ -29,6 +29,35 @@ def link(*shapes):
     return build
 
 
+class Bare:
+    """Machines in which nothing runs, to measure the link itself."""
+
+    def __init__(self, folder, network):
+        self.folder, self.network = folder, network
+
+    def close(self):
+        self.network.close()
+
+
+def bare(kind, folder, corpus):
+    return Bare(folder, Shaped(corpus.link, [f"{WAN},{WAN}"] * 2))
+
+
+def itself(link, corpus):
+    """Whether the link is what was asked for: round trip and rate on the clean line, rate with loss, a slow line."""
+    network = link.network
+    asked = {"": (WAN, 25e6, 50), "slow": ("rate=1250000;delay=25;queue=125000", 1.25e6, 100)}
+    out = {}
+    for name, (way, rate, trip) in asked.items():
+        for n in (0, 1):
+            network.reshape(n, f"{way},{way}")
+        label = f"link, {name}" if name else "link"
+        out[f"{label}: round trip / asked"] = round_trip(network) / trip
+        # What is asked for counts whole IP packets; TCP carries 1,448 of 1,500 bytes.
+        out[f"{label}: rate / asked"] = iperf(network, 0, 1) * 1500 / 1448 / rate
+    return out
+
+
 def iperf(network, source, target, length=5):
     """Bytes a second of payload that TCP carries from machine to machine."""
     server = subprocess.Popen(network.enter(target) + ["iperf3", "-s", "-1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -207,4 +236,5 @@ far_fresh.build = link(*[(NEAR, NEAR)] * 3)
 far_tree.build = link((WAN, WAN), (WAN, WAN))
 far_tree.systems = ["lovage", "rsync", "syncthing"]
 far.systems = lossy.systems = sources.systems = far_fresh.systems = ["lovage"]
-GROUPS = {"sync-wan": far, "sync-wan-tree": far_tree, "sync-loss": lossy, "sync-sources": sources, "sync-wan-join": far_fresh}
+itself.build, itself.systems = bare, ["lovage"]
+GROUPS = {"sync-link": itself, "sync-wan": far, "sync-wan-tree": far_tree, "sync-loss": lossy, "sync-sources": sources, "sync-wan-join": far_fresh}
