@@ -267,7 +267,9 @@ class SyncthingPair(Pair):
         return os.path.join(self.folder, f"home{n}")
 
     def config(self, n, ids):
-        devices = "".join(f'<device id="{d}" name="m{m}" compression="metadata"><address>tcp://{self.network.address(m)}:22000</address></device>' for m, d in enumerate(ids))
+        # Only machine 1 dials: over a long link two that dial at once end each other's connections.
+        at = [f"tcp://{self.network.address(m)}:22000" if n == 1 else "dynamic" for m in (0, 1)]
+        devices = "".join(f'<device id="{d}" name="m{m}" compression="metadata"><address>{at[m]}</address></device>' for m, d in enumerate(ids))
         shares = "".join(f'<device id="{d}"/>' for d in ids)
         watching = "true" if self.watch else "false"
         options = {"listenAddress": "tcp://0.0.0.0:22000", "globalAnnounceEnabled": "false", "localAnnounceEnabled": "false", "relaysEnabled": "false",
