@@ -3,6 +3,7 @@
 Only lovage has all of it; Syncthing stands beside it where it does nothing.
 """
 
+import math
 import os
 import random
 import statistics
@@ -98,7 +99,8 @@ def arrive(pair, n, count, label):
     print(f"#   lovage {label}: ls / after {looked:.3f} s and {got / 1024:.1f} KiB, all after {whole:.2f} s and {(last - before) / 1e6:.2f} MB, "
           f"offline walk of {found} files {walk:.2f} s, peak {memory:.0f} MiB, cpu {cpu_of(pid):.2f} s", flush=True)
     if found < count:
-        raise RuntimeError(f"offline {found} of {count} files are listed")
+        print(f"#   only {found} of {count} files are listed offline: not all names came", flush=True)
+        whole = math.inf
     return {f"{label}: ls /": looked, f"{label}: received until ls /": got / 1024, f"{label}: all names": whole, f"{label}: peak memory": memory}
 
 
