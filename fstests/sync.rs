@@ -3,6 +3,8 @@
 //! Needs root for network namespaces and mounts. Never sleeps to wait: it waits for what it asserts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "sync/amnesia.rs"]
+mod amnesia;
 #[path = "sync/holding.rs"]
 mod holding;
 #[path = "sync/invites.rs"]

@@ -54,6 +54,15 @@ impl Vector {
         }
     }
 
+    /// Know of `writer` up to `seq`, whatever was known: only for a device that has become another writer.
+    pub(super) fn reset(&mut self, writer: WriterIndex, seq: u64) {
+        if seq == 0 {
+            self.0.remove(&writer);
+        } else {
+            self.0.insert(writer, seq);
+        }
+    }
+
     /// Whether everything `other` knows is known.
     pub fn includes(&self, other: &Self) -> bool {
         other.iter().all(|(writer, seq)| self.get(writer) >= seq)
@@ -85,6 +94,11 @@ impl HybridClock {
     /// Continue after `last`.
     pub fn new(writer: WriterIndex, last: Time) -> Self {
         Self { writer, last }
+    }
+
+    /// Stamp as another writer from now on.
+    pub fn become_writer(&mut self, writer: WriterIndex) {
+        self.writer = writer;
     }
 
     /// A stamp later than every earlier one, at `now` if the clock allows.

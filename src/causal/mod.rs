@@ -6,6 +6,8 @@
 
 mod clock;
 mod join;
+mod lives;
+mod moved;
 mod names;
 mod place;
 mod refresh;
@@ -19,6 +21,8 @@ mod tests;
 
 pub use clock::{Dot, HybridClock, Stamp, Vector};
 pub use join::{State, join_node};
+pub use lives::{LifeId, Lived, Lives};
+pub use moved::Moved;
 pub use place::Spot;
 pub use refresh::{Refreshed, Terrain, refresh};
 pub use shown::{Displaced, Odd, Shown, copy_id};

@@ -9,7 +9,7 @@ use super::exchange::opened_epochs;
 use super::opening;
 use super::volumes::{Known, Volumes};
 use crate::base::port::{Clock, System};
-use crate::base::{Error, Kind, Result, VolumeId};
+use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::seal::genesis::Genesis;
 use crate::seal::membership::{MAX_DEVICE_NAME, Member, Membership, Role};
 use crate::seal::{DeviceRoot, VolumeSecrets, box_key};
@@ -76,6 +76,22 @@ impl Volumes {
             return Err(error);
         }
         Ok(Some(membership))
+    }
+
+    /// The volume's own record says as whom this device writes: after it was set back that is another.
+    pub fn follow_writer(&self, known: &Known, (writer, incarnation): (WriterIndex, u32)) -> Result<()> {
+        let mut keystore = self.keystore.lock();
+        let secrets = keystore.volumes.iter_mut().find(|v| v.id == known.id).ok_or_else(|| gone(known))?;
+        let before = (secrets.writer, secrets.incarnation);
+        if before == (writer, incarnation) {
+            return Ok(());
+        }
+        (secrets.writer, secrets.incarnation) = (writer, incarnation);
+        keystore.save().inspect_err(|_| {
+            if let Some(secrets) = keystore.volumes.iter_mut().find(|v| v.id == known.id) {
+                (secrets.writer, secrets.incarnation) = before;
+            }
+        })
     }
 
     /// Where the other devices of a volume were reached.

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::author::Standing;
 use super::content::encode;
 use super::heads::Heads;
 use super::journal::{Batch, Beside, Change, Over, Pieces};
@@ -16,14 +17,14 @@ use crate::base::port::Time;
 use crate::base::{Bid, Name, NodeId};
 use crate::cas::manifest::Content;
 use crate::causal::{
-    Attribute, Displaced, Dot, Field, LinkId, NodeKind, NodeState, Odd, Place, Register, Shown, Stamp, Value, Vector,
-    Version,
+    Attribute, Displaced, Dot, Field, LinkId, Lived, Lives, NodeKind, NodeState, Odd, Place, Register, Shown, Stamp,
+    Value, Vector, Version,
 };
 use crate::seal::Ref;
 use crate::tree::Root;
 
 /// The version all these records have together.
-const VERSION: &str = "volume records 2";
+const VERSION: &str = "volume records 3";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, b| {
@@ -153,13 +154,21 @@ fn heads() -> Heads {
     heads
 }
 
+fn standing() -> Standing {
+    let (mut lives, mut lived) = (Lives::default(), Lived::default());
+    lives.begin([1; 8], 0);
+    lives.begin([2; 8], 300);
+    lived.set(3, Some([2; 8]));
+    Standing { writer: 3, incarnation: 7, former: vec![1], lives, lived }
+}
+
 fn batch() -> Batch {
     let changes = vec![
         Change::Node { id: NodeId([8; 16]), state: Some(bare(NodeKind::Fifo)), keep_pieces: true },
         Change::Node { id: NodeId([7; 16]), state: None, keep_pieces: false },
         Change::Pieces(pieces()),
     ];
-    let beside = Some(Beside { shown: shown(), heads: heads(), shared: true });
+    let beside = Some(Beside { shown: shown(), heads: heads(), shared: true, standing: standing() });
     Batch { vector: vector(), clock: Time(1 << 60), changes, beside }
 }
 
@@ -178,7 +187,7 @@ fn checkpoint() -> Checkpoint {
         roots,
         vector: vector(),
         clock: Time(9),
-        writer: 3,
+        standing: standing(),
         carried: vec![pieces()],
         head: vec![1, 2, 3],
         garbage: 1 << 40,
@@ -199,6 +208,8 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         totals: totals(),
         previous: [5; 32],
         time: Time(-1),
+        lives: standing().lives,
+        lived: standing().lived,
     };
     vec![
         ("content-inline", encode(&Content::Inline(b"small".to_vec()), 5).unwrap()),

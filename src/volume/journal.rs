@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Volume;
+use super::author::Standing;
 use super::content::{File, Piece, Segment, Source};
 use super::heads::Heads;
 use super::inode::{Inner, Inode};
@@ -19,7 +20,7 @@ use crate::kv::arena::Lsn;
 use crate::seal::{BlockType, Ref};
 
 /// What binds sealed journal entries to their use.
-const PURPOSE: &[u8] = b"lovage journal 2";
+const PURPOSE: &[u8] = b"lovage journal 3";
 /// Pieces larger than this are stored as several blocks.
 const MAX_SPILL: usize = 512 << 10;
 
@@ -39,6 +40,7 @@ pub(super) struct Beside {
     pub shown: Displaced,
     pub heads: Heads,
     pub shared: bool,
+    pub standing: Standing,
 }
 
 /// One change of a batch.
@@ -172,6 +174,7 @@ impl Volume {
             shown: (**ns.view.table()).clone(),
             heads: ns.heads.clone(),
             shared: ns.shared,
+            standing: ns.author.standing(ns.writer, &ns.lived),
         });
         Ok(Batch { vector: ns.vector.clone(), clock: ns.clock.last(), changes, beside })
     }

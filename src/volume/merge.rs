@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Volume;
 use super::heads::Compared;
@@ -15,7 +16,7 @@ use super::namespace::Namespace;
 use super::sealing::HeadBody;
 use super::showing::Joined;
 use crate::base::port::Time;
-use crate::base::{Digest, Error, Kind, NodeId, Result};
+use crate::base::{Digest, Error, Kind, NodeId, Result, WriterIndex};
 use crate::causal::{Displaced, NodeState, Stamp, Vector, join_node};
 use crate::seal::head::{self, OpenedHead};
 use crate::tree::Root;
@@ -35,9 +36,14 @@ pub struct Merged {
     pub rolled_back: bool,
     /// The author signed two heads under one number. Kept as proof; nothing of the author is merged any more.
     pub equivocated: bool,
-    /// Others know changes of ours that we do not: this device was set back or copied, and must not write before
-    /// it has become another writer. Nothing was merged.
+    /// The author was set back or copied: it made other changes under numbers known here. Nothing was merged; it is
+    /// told, and becomes another writer.
+    pub set_back: bool,
+    /// Others know changes of ours that we do not: this device was set back or copied, and must tell nobody of its
+    /// changes before it has become another writer, see [`Volume::be_reborn`]. Nothing was merged.
     pub own_future: bool,
+    /// With that: the last own change that is certainly the same there, if that can be told without a head of ours.
+    pub common: Option<u64>,
     /// Both sides know the same and yet have different trees: a bug or a lie. Both heads should be kept.
     pub diverged: bool,
     /// Their trees were taken as they are: this device knew nothing.
@@ -47,6 +53,7 @@ pub struct Merged {
 /// A head that was opened and checked.
 struct Incoming {
     author: [u8; 32],
+    writer: WriterIndex,
     seq: u64,
     hash: Digest,
     body: HeadBody,
@@ -83,10 +90,23 @@ impl Volume {
     }
 
     fn merge_turn(&self, incoming: &Incoming) -> Result<Merged> {
-        let Incoming { author, seq, hash, body } = incoming;
+        let Incoming { author, writer, seq, hash, body } = incoming;
         let (roots, empty) = {
             let mut ns = self.ns.lock();
+            let known = ns.vector.get(*writer);
+            let set_back = *writer != ns.writer && ns.lived.get(*writer).is_some_and(|id| body.lives.forked(id, known));
+            if let Some(common) =
+                ns.author.lives.lost(ns.vector.get(ns.writer), body.lived.get(ns.writer), body.vector.get(ns.writer))
+            {
+                tracing::error!("others know changes of this device that it does not: it was set back or copied");
+                self.set_back.fetch_or(common.is_some(), Ordering::AcqRel);
+                return Ok(Merged { own_future: true, common, ..Merged::default() });
+            }
+            let covered = ns.vector.includes(&body.vector);
             match ns.heads.compare(author, *seq, hash) {
+                Compared::Older | Compared::Newer if set_back && !covered => {
+                    return Ok(Merged { set_back: true, ..Merged::default() });
+                }
                 Compared::Older => return Ok(Merged { rolled_back: true, ..Merged::default() }),
                 Compared::Forked => {
                     tracing::error!(author = %crate::base::DeviceId(*author), seq, "an author signed two heads under one number");
@@ -96,11 +116,7 @@ impl Volume {
                 }
                 Compared::Newer | Compared::Same => {}
             }
-            if body.vector.get(ns.writer) > ns.vector.get(ns.writer) {
-                tracing::error!("others know changes of this device that it does not: it was set back or copied");
-                return Ok(Merged { own_future: true, ..Merged::default() });
-            }
-            if ns.vector.includes(&body.vector) {
+            if covered {
                 self.remember(&mut ns, incoming);
                 let diverged = ns.sealed == body.vector && ns.roots.raw.logical != body.raw.logical;
                 if diverged {
@@ -156,7 +172,9 @@ impl Volume {
         })?;
         tracing::debug!(nodes = count, shifts = prepared.len(), "merging");
         self.show(ns, prepared);
-        ns.vector.unite(&incoming.body.vector);
+        let (body, before) = (&incoming.body, ns.vector.clone());
+        ns.lived.unite(&before, (&body.vector, &body.lived));
+        ns.vector.unite(&body.vector);
         ns.shared = true;
         ns.restless = true;
         self.remember(ns, incoming);
@@ -165,7 +183,7 @@ impl Volume {
 
     /// Make what is being written to these files a version of theirs, so that it is joined as the edit it is. The
     /// files for which that cannot be done now: they stay open over what they were, see [`Self::show`].
-    fn settle_before(&self, ids: impl Iterator<Item = NodeId>) -> BTreeSet<NodeId> {
+    pub(super) fn settle_before(&self, ids: impl Iterator<Item = NodeId>) -> BTreeSet<NodeId> {
         let open: Vec<_> = {
             let ns = self.ns.lock();
             let resident = |id| ns.table.resident(ns.table.number(id)).cloned();
@@ -218,12 +236,14 @@ impl Volume {
         (roots.raw, roots.index, roots.displaced) = (body.raw.clone(), body.index.clone(), body.displaced.clone());
         (roots.root_subdirs, roots.totals) = (body.root_subdirs, body.totals);
         (snapshot.roots, snapshot.vector) = (Arc::new(roots), body.vector.clone());
+        snapshot.lived = body.lived.clone();
         snapshot.shared = true;
         (snapshot.table, snapshot.sealed_table) = (table.clone(), table.clone());
         let folded = self.fold(&snapshot)?;
         {
             let mut ns = self.ns.lock();
             ns.vector = body.vector.clone();
+            ns.lived = body.lived.clone();
             ns.shared = true;
             ns.view.set(table);
         }
@@ -252,11 +272,16 @@ fn is_live(state: &NodeState) -> bool {
 }
 
 /// Decode and check what a head says.
-fn open(head: &OpenedHead, author: &[u8; 32]) -> Result<Incoming> {
+pub(super) fn decode(head: &OpenedHead) -> Result<HeadBody> {
     let body: HeadBody =
         postcard::from_bytes(&head.body).map_err(|e| Error::new(Kind::Corrupt, "decode head", "").with_source(e))?;
     check_vector(&body.vector)?;
-    Ok(Incoming { author: *author, seq: head.seq, hash: head.hash, body })
+    Ok(body)
+}
+
+fn open(head: &OpenedHead, author: &[u8; 32]) -> Result<Incoming> {
+    let body = decode(head)?;
+    Ok(Incoming { author: *author, writer: head.writer, seq: head.seq, hash: head.hash, body })
 }
 
 fn refused(why: &'static str) -> Error {

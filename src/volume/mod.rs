@@ -7,6 +7,7 @@
 //! then (sealing) the trees take them over. Lock order: sealing, journal, a file's settling, storing, namespace, one inode.
 
 pub mod api;
+mod author;
 mod brake;
 mod check;
 mod collect;
@@ -36,6 +37,7 @@ mod offer;
 mod ops;
 mod options;
 mod promises;
+mod reborn;
 mod recovery;
 mod room;
 mod row;
@@ -72,6 +74,7 @@ pub use merge::Merged;
 pub use notes::Observer;
 pub use offer::Offer;
 pub use options::{Label, Options, Setup};
+pub use reborn::Reborn;
 pub use recovery::Opened;
 pub use row::Totals;
 pub use versions::Presence;
@@ -80,7 +83,7 @@ use crate::base::port::{Clock, Entropy};
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::cas::{Blocks, Chunker};
-use crate::seal::{AuthorKey, LocalSealer, Sealer};
+use crate::seal::{LocalSealer, Sealer};
 use crate::tree::Tree;
 use api::Ino;
 use content::Gauge;
@@ -102,7 +105,6 @@ pub struct Volume {
     chunker: Chunker,
     sealer: Arc<Sealer>,
     local: LocalSealer,
-    author: AuthorKey,
     /// Lock order: `collecting`, `sealing`, `journal`, one inode's `settling`, `storing`, then `ns`, then one inode's
     /// own lock; `unsettled` and the gauge last.
     sealing: Mutex<()>,
@@ -135,7 +137,10 @@ pub struct Volume {
     /// Taken last.
     lineage: Mutex<lineage::Lineage>,
     label: Label,
-    writer: WriterIndex,
+    /// Others know changes of this device that it does not.
+    set_back: AtomicBool,
+    /// The writers this device is and was. Taken last.
+    own: RwLock<Vec<WriterIndex>>,
     /// Blocks may be fetched: absence is no damage once anybody else may have them.
     lazy: bool,
     /// Stores keep blocks as well.

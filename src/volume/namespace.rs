@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::api::Ino;
+use super::author::Author;
 use super::heads::Heads;
 use super::inode::{Inner, Inode};
 use super::row::Totals;
@@ -15,7 +16,7 @@ use super::table::{Spread, Table};
 use super::view::View;
 use crate::base::port::{Clock, Entropy, Time};
 use crate::base::{Digest, Name, NodeId, WriterIndex};
-use crate::causal::{Dot, Field, HybridClock, LinkId, NodeKind, Place, Shown, Stamp, Value, Vector};
+use crate::causal::{Dot, Field, HybridClock, LinkId, Lived, NodeKind, Place, Shown, Stamp, Value, Vector};
 use crate::tree::Root;
 
 /// The sealed trees of a volume, replaced as a whole.
@@ -84,6 +85,10 @@ pub(super) struct Namespace {
     pub restless: bool,
     pub clock: HybridClock,
     pub writer: WriterIndex,
+    /// As whom this device signs, and the lives it led.
+    pub author: Author,
+    /// For each writer the life of its newest change in `vector`.
+    pub lived: Lived,
     /// Nodes made minus nodes removed since the last seal.
     pub born: i64,
     /// Grows with every change of a name.
@@ -118,7 +123,13 @@ impl std::hash::BuildHasher for FromTail {
 }
 
 impl Namespace {
-    pub fn new(roots: Roots, vector: Vector, writer: WriterIndex, last: Time, residents: usize) -> Self {
+    pub fn new(
+        roots: Roots,
+        vector: Vector,
+        (writer, author): (WriterIndex, Author),
+        last: Time,
+        residents: usize,
+    ) -> Self {
         Self {
             table: Table::new(residents),
             names: HashMap::default(),
@@ -134,6 +145,8 @@ impl Namespace {
             restless: false,
             clock: HybridClock::new(writer, last),
             writer,
+            author,
+            lived: Lived::default(),
             born: 0,
             changes: 0,
             random: Vec::new(),
@@ -143,6 +156,13 @@ impl Namespace {
     /// A new dot of this writer and a stamp for it.
     pub fn tick(&mut self, clock: &dyn Clock) -> (Dot, Stamp) {
         (self.vector.next(self.writer), self.clock.stamp(clock.now()))
+    }
+
+    /// For each writer the life of its newest known change, this device's too.
+    pub fn lived(&self) -> Lived {
+        let mut lived = self.lived.clone();
+        lived.set(self.writer, self.author.lives.at(self.vector.get(self.writer)));
+        lived
     }
 
     /// An id for a node born in `parent`; randomness is drawn in batches.

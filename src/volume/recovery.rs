@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use super::author::Author;
 use super::content::Gauge;
 use super::elsewhere::Rule;
 use super::inode::Inode;
@@ -82,6 +83,7 @@ impl Volume {
         volume.load_lineage();
         opened.created &= !setup.options.read_only;
         volume.ns.lock().shared |= setup.shared || setup.joined;
+        volume.begin_life(setup.device);
         let volume = Arc::new(volume);
         if opened.created && !setup.joined {
             volume.found(setup.owner)?;
@@ -128,7 +130,8 @@ impl Volume {
             head: [0; 32],
         };
         let writer = setup.writer.unwrap_or(secrets.writer);
-        let ns = Namespace::new(roots, Vector::default(), writer, setup.clock.now(), residents);
+        let author = Author::new(setup.device, secrets.id, secrets.incarnation);
+        let ns = Namespace::new(roots, Vector::default(), (writer, author), setup.clock.now(), residents);
         Ok(Self {
             id: secrets.id,
             options: setup.options,
@@ -139,7 +142,6 @@ impl Volume {
             chunker: Chunker::new(&sealer.cut_key(), chunking)?,
             sealer,
             local: local(),
-            author: setup.device.author_key(secrets.id, secrets.incarnation),
             sealing: Mutex::new(()),
             storing: RwLock::new(()),
             collecting: Mutex::new(()),
@@ -165,7 +167,8 @@ impl Volume {
             promises: Mutex::default(),
             lineage: Mutex::default(),
             label: setup.label.clone(),
-            writer,
+            set_back: AtomicBool::new(false),
+            own: RwLock::default(),
             lazy: setup.fetch.is_some(),
             stored: AtomicBool::new(false),
             elsewhere: Rule::default(),
@@ -213,7 +216,8 @@ impl Volume {
                 ns.shared = checkpoint.shared;
                 ns.view.set(shown.clone());
                 ns.view.set_sealed(shown);
-                ns.clock.observe(crate::causal::Stamp { time: checkpoint.clock, writer: checkpoint.writer });
+                ns.clock.observe(crate::causal::Stamp { time: checkpoint.clock, writer: checkpoint.standing.writer });
+                ns.take_standing(checkpoint.standing);
             }
             self.note_garbage(checkpoint.garbage);
             for pieces in checkpoint.carried {
@@ -248,6 +252,11 @@ impl Replay<'_> {
                 ns.view.set(Arc::new(beside.shown));
                 ns.heads = beside.heads;
                 ns.shared |= beside.shared;
+                if beside.standing.writer != ns.writer {
+                    // What this device had known of itself it knows no more.
+                    ns.vector = batch.vector;
+                }
+                ns.take_standing(beside.standing);
             }
         }
         batch.changes.into_iter().try_for_each(|change| self.change(change))?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Volume;
+use super::author::{Author, Standing};
 use super::heads::Heads;
 use super::inode::Inode;
 use super::journal::Pieces;
@@ -15,12 +16,12 @@ use super::namespace::{Namespace, Roots};
 use super::row::{Contribution, Row, Totals, encode_state};
 use crate::base::port::Time;
 use crate::base::{Digest, Error, Kind, Name, NodeId, Result, WriterIndex, hash};
-use crate::causal::{Displaced, NodeState, Shown, Vector};
+use crate::causal::{Displaced, Lived, Lives, NodeState, Shown, Vector};
 use crate::kv::arena::Lsn;
 use crate::seal::head::seal_head;
 use crate::tree::Root;
 
-const PURPOSE: &[u8] = b"lovage checkpoint 2";
+const PURPOSE: &[u8] = b"lovage checkpoint 3";
 
 /// What a checkpoint says: all there is to know to open the volume without an older journal.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,7 +29,8 @@ pub(super) struct Checkpoint {
     pub roots: Roots,
     pub vector: Vector,
     pub clock: Time,
-    pub writer: WriterIndex,
+    /// As whom this device writes.
+    pub standing: Standing,
     /// Journaled content of files that were not settled yet.
     pub carried: Vec<Pieces>,
     /// The signed head of this state.
@@ -51,6 +53,10 @@ pub(super) struct HeadBody {
     pub totals: Totals,
     pub previous: Digest,
     pub time: Time,
+    /// The author's own lives.
+    pub lives: Lives,
+    /// The life of the newest change in `vector`, by writer.
+    pub lived: Lived,
 }
 
 /// A changed node as it was when the seal began.
@@ -92,6 +98,8 @@ pub(super) struct Snapshot {
     idle: bool,
     clock: Time,
     writer: WriterIndex,
+    author: Author,
+    pub lived: Lived,
     carried: Vec<Pieces>,
     covers: Lsn,
     born: i64,
@@ -181,6 +189,8 @@ impl Volume {
             idle: ns.vector == ns.sealed && Arc::ptr_eq(view.table(), view.sealed()),
             clock: ns.clock.last(),
             writer: ns.writer,
+            author: ns.author.clone(),
+            lived: ns.lived(),
             carried: Vec::new(),
             covers: self.blocks.log().end(),
             born: ns.born,
@@ -202,14 +212,14 @@ impl Volume {
             .map(|(key, row)| Ok((key.clone(), row.as_ref().map(Row::encode).transpose()?)))
             .collect();
         roots.index = self.tree.edit(&roots.index, edits?)?;
-        roots.seq += 1;
+        roots.seq = roots.seq.max(snapshot.author.floor) + 1;
         let head = self.make_head(snapshot, &roots)?;
         roots.head = hash(&[&head]);
         let checkpoint = Checkpoint {
             roots: roots.clone(),
             vector: snapshot.vector.clone(),
             clock: snapshot.clock,
-            writer: snapshot.writer,
+            standing: snapshot.author.standing(snapshot.writer, &snapshot.lived),
             carried: snapshot.carried.clone(),
             head: head.clone(),
             garbage: self.garbage_bytes(),
@@ -260,9 +270,11 @@ impl Volume {
             totals: roots.totals,
             previous: roots.head,
             time: snapshot.clock,
+            lives: snapshot.author.lives.clone(),
+            lived: snapshot.lived.clone(),
         };
         let body = postcard::to_stdvec(&body).map_err(|e| Error::new(Kind::Other, "encode head", "").with_source(e))?;
-        seal_head(&self.sealer, &self.author, snapshot.writer, roots.seq, &body, &*self.entropy)
+        seal_head(&self.sealer, &snapshot.author.key, snapshot.writer, roots.seq, &body, &*self.entropy)
     }
 
     /// Make the new trees current and forget what they now contain.

@@ -55,7 +55,9 @@ impl Serve for Answers {
         let shared = self.all().into_iter().filter(|replica| replica.has(peer));
         let words = shared.flat_map(|replica| {
             let head = replica.said().map(|head| Word::Head(head.to_vec()));
-            let words = replica.membership_words().into_iter().chain(head);
+            // Its own newest head as it is known here: who was set back finds out by it.
+            let own = replica.heads_of(peer).into_iter().map(Word::Head);
+            let words = replica.membership_words().into_iter().chain(own).chain(head);
             words.map(|word| (replica.known.id, word.encode())).collect::<Vec<_>>()
         });
         let kept = self.all_kept(peer).into_iter().flat_map(|kept| {
@@ -77,6 +79,7 @@ impl Serve for Answers {
         match Word::decode(&head) {
             Some(Word::Head(head)) => replica.heard(*peer, head),
             Some(Word::Members(records)) => replica.records(*peer, records),
+            Some(Word::Renew(author)) => replica.renew(*peer, author),
             Some(Word::Addresses(list)) => {
                 let Some(net) = self.exchange.upgrade().and_then(|exchange| exchange.net()) else { return };
                 for (member, addresses) in list.into_iter().filter(|(member, _)| replica.has(member)) {

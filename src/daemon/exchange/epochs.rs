@@ -17,7 +17,7 @@ pub fn start(
     id: VolumeId,
     table: &Table,
     me: WriterIndex,
-    leaving: Option<WriterIndex>,
+    leaving: &[WriterIndex],
     entropy: &dyn Entropy,
 ) -> Result<Entry> {
     let no_lane = || {
@@ -26,7 +26,7 @@ pub fn start(
     };
     let epoch = table.next_epoch(me).ok_or_else(no_lane)?;
     let secret = EpochSecret::generate(entropy);
-    let readers = table.readers().filter(|m| Some(m.writer) != leaving);
+    let readers = table.readers().filter(|m| !leaving.contains(&m.writer));
     let boxes = readers.map(|m| {
         let sealed = seal_box(&m.box_key, &purpose(id, epoch, m.writer), &secret, entropy)?;
         Ok((m.writer, sealed))
@@ -82,7 +82,7 @@ mod tests {
             membership.append(&key, vec![Entry::Add(member(n))], Time(1)).unwrap();
         }
         assert!(!membership.table().is_compromised());
-        let epoch = start(ID, membership.table(), 0, Some(2), &entropy).unwrap();
+        let epoch = start(ID, membership.table(), 0, &[2], &entropy).unwrap();
         membership.append(&key, vec![Entry::Remove(2), epoch], Time(2)).unwrap();
         assert!(!membership.table().is_compromised());
         let learnt: Vec<_> = (0..4).map(|n| opened(&devices[n], &knows(n as u32), &membership)).collect();
@@ -95,7 +95,7 @@ mod tests {
         let again: AuthorKey = devices[0].author_key(ID, 0);
         membership.append(&again, vec![Entry::Remove(1)], Time(3)).unwrap();
         assert!(membership.table().is_compromised(), "removed without a new epoch");
-        let epoch = start(ID, membership.table(), 0, None, &entropy).unwrap();
+        let epoch = start(ID, membership.table(), 0, &[], &entropy).unwrap();
         membership.append(&again, vec![epoch], Time(4)).unwrap();
         assert!(!membership.table().is_compromised());
         assert_eq!(membership.table().epoch(), 2 * 65_536);

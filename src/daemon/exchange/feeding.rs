@@ -167,7 +167,8 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
     }
     replica.feeding.queued(writer, 0);
     let head = announced?.head;
-    if !replica.role().writes() || head.is_empty() || given.head.as_ref() == Some(&head) {
+    if !replica.role().writes() || replica.volume.is_set_back() || head.is_empty() || given.head.as_ref() == Some(&head)
+    {
         return Ok(());
     }
     if !replica.holds.keep(net, replica, &peer, &head) {

@@ -26,6 +26,8 @@ pub enum Task {
     Records(Peer, Vec<u8>),
     /// Tell a peer that has just come where the others are.
     Greet(Peer),
+    /// Give a member that asks for it another index, under this key.
+    Renew(Peer, [u8; 32]),
 }
 
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub struct Inbox {
     heads: BTreeMap<[u8; 32], Waiting>,
     records: VecDeque<(Peer, Vec<u8>)>,
     greet: BTreeSet<Peer>,
+    renew: BTreeMap<Peer, [u8; 32]>,
     changed: Option<Instant>,
     /// Announcing rests until then, so that sealing takes a part of the time only.
     rested: Option<Instant>,
@@ -78,6 +81,11 @@ impl Inbox {
         }
     }
 
+    /// A peer asks for another index. Of several questions the last counts.
+    pub fn renew(&mut self, peer: Peer, author: [u8; 32]) {
+        self.renew.insert(peer, author);
+    }
+
     /// A peer came: greet it, and try again what failed.
     pub fn came(&mut self, peer: Peer, now: Instant) {
         self.greet.insert(peer);
@@ -91,6 +99,9 @@ impl Inbox {
         }
         if let Some(peer) = self.greet.pop_first() {
             return Some((Task::Greet(peer), FIRST_PAUSE));
+        }
+        if let Some((peer, author)) = self.renew.pop_first() {
+            return Some((Task::Renew(peer, author), FIRST_PAUSE));
         }
         if self.announce_at().is_some_and(|at| at <= now) {
             self.changed = None;

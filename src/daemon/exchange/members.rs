@@ -10,7 +10,7 @@ use super::{Exchange, Replica, epochs};
 use crate::base::port::{Clock, System};
 use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::net::Peer;
-use crate::seal::membership::{Entry, Membership, Role};
+use crate::seal::membership::{Entry, Member, Membership, Role, Table};
 use crate::wire::Advice;
 use crate::wire::control::MemberStatus;
 
@@ -66,7 +66,7 @@ impl Exchange {
         self.change_members(known, |membership, me| {
             let table = membership.table();
             let due = table.is_compromised();
-            Ok(if due { vec![epochs::start(known.id, table, me, None, &System)?] } else { Vec::new() })
+            Ok(if due { vec![epochs::start(known.id, table, me, &[], &System)?] } else { Vec::new() })
         })
     }
 
@@ -96,20 +96,25 @@ impl Exchange {
         let membership = self.volumes()?.membership(known)?;
         let me = self.me();
         let net = self.net();
-        let mine = membership.table().members().find(|m| m.peer == me.0).cloned();
-        let shown = membership.table().everyone().map(|(member, belongs)| {
-            let peer = Peer(member.peer);
-            MemberStatus {
-                device: member.name.clone(),
-                id: peer.to_string(),
-                writer: member.writer,
-                role: member.role.name().to_owned(),
-                removed: !belongs,
-                this: peer == me,
-                connected: net.as_ref().is_some_and(|net| net.is_connected(&peer)),
-                words: mine.as_ref().filter(|_| peer != me).map_or_else(String::new, |m| words_of(known.id, m, member)),
-            }
-        });
+        let mine = membership.table().members().find(|m| m.peer == me.0 && is_newest(&membership, m)).cloned();
+        let all = membership.table().everyone();
+        let shown =
+            all.filter(|(member, belongs)| !belongs || is_newest(&membership, member)).map(|(member, belongs)| {
+                let peer = Peer(member.peer);
+                MemberStatus {
+                    device: member.name.clone(),
+                    id: peer.to_string(),
+                    writer: member.writer,
+                    role: member.role.name().to_owned(),
+                    removed: !belongs,
+                    this: peer == me,
+                    connected: net.as_ref().is_some_and(|net| net.is_connected(&peer)),
+                    words: mine
+                        .as_ref()
+                        .filter(|_| peer != me)
+                        .map_or_else(String::new, |m| words_of(known.id, m, member)),
+                }
+            });
         Ok(shown.collect())
     }
 
@@ -122,10 +127,12 @@ impl Exchange {
             return Err(Error::new(Kind::NotPermitted, "remove the device", device).with_source(advice));
         }
         self.change_members(known, |membership, me| {
-            let reads = membership.table().member(target.writer).is_some_and(|m| m.role.reads());
-            let mut entries = vec![Entry::Remove(target.writer)];
-            if reads {
-                entries.push(epochs::start(known.id, membership.table(), me, Some(target.writer), &System)?);
+            let table = membership.table();
+            let all = same_device(table, target.writer);
+            let mut entries: Vec<_> = all.iter().map(|m| Entry::Remove(m.writer)).collect();
+            if all.iter().any(|m| m.role.reads()) {
+                let leaving: Vec<_> = all.iter().map(|m| m.writer).collect();
+                entries.push(epochs::start(known.id, table, me, &leaving, &System)?);
             }
             Ok(entries)
         })?;
@@ -140,7 +147,10 @@ impl Exchange {
             let advice = Advice::new(why, "Remove it, and invite it again with another role.");
             return Err(Error::new(Kind::Invalid, "change the role", device).with_source(advice));
         }
-        self.change_members(known, |_, _| Ok(vec![Entry::Role(target.writer, role)]))?;
+        self.change_members(known, |membership, _| {
+            let all = same_device(membership.table(), target.writer);
+            Ok(all.iter().map(|m| Entry::Role(m.writer, role)).collect())
+        })?;
         Ok(MemberStatus { role: role.name().to_owned(), ..target })
     }
 
@@ -162,4 +172,16 @@ impl Exchange {
             }
         }
     }
+}
+
+/// All that the device of a member is: it has more than one index after it was set back.
+fn same_device(table: &Table, writer: WriterIndex) -> Vec<&Member> {
+    let peer = table.member(writer).map(|m| m.peer);
+    table.members().filter(|m| Some(m.peer) == peer).collect()
+}
+
+/// Whether a device goes under this index today, and not under one that it was given later.
+fn is_newest(membership: &Membership, member: &Member) -> bool {
+    let when = |m: &Member| (membership.added_at(m.writer), m.writer);
+    membership.table().members().filter(|m| m.peer == member.peer).all(|m| when(m) <= when(member))
 }

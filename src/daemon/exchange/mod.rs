@@ -14,6 +14,8 @@ mod invites;
 mod keeping;
 mod members;
 mod pins;
+mod rebirth;
+mod remembered;
 mod remote;
 mod replica;
 mod replicator;
@@ -214,6 +216,7 @@ impl Exchange {
     /// Keep an open volume and its peers alike from now on, if it has any. Starts the network when needed.
     pub fn add(self: &Arc<Self>, known: &Known, volume: &Arc<Volume>) -> Result<()> {
         let volumes = self.volumes()?;
+        volumes.follow_writer(known, volume.writes_as())?;
         let shared = volumes.membership_if_any(known.id)?;
         self.invites.load(known.id, &volumes.device())?;
         let told = !self.settings.listen.is_empty();

@@ -12,6 +12,8 @@ use super::feeding::{self, Feeding};
 use super::holds::Holds;
 use super::inbox::{Inbox, Task};
 use super::pins::Pins;
+use super::rebirth::Rebirth;
+use super::remembered::Remembered;
 use super::word::Word;
 use super::{Exchange, replicator};
 use crate::base::sync::{Condvar, Mutex, RwLock};
@@ -46,6 +48,10 @@ pub struct Replica {
     pub pins: Pins,
     /// What others are asked to hold.
     pub holds: Holds,
+    /// The newest heads of others.
+    pub remembered: Remembered,
+    /// What is known of having been set back.
+    pub(super) rebirth: Rebirth,
     /// What is given to members that keep it without reading it.
     pub feeding: Feeding,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -70,6 +76,7 @@ impl Replica {
     /// Of an open volume; nothing runs yet.
     pub fn new(known: Known, volume: Arc<Volume>, membership: Membership, home: &Home) -> Arc<Self> {
         let pins: PathBuf = home.volume(known.id).join("pins");
+        let known_id = known.id;
         share(&volume, &membership);
         Arc::new(Self {
             known,
@@ -82,6 +89,8 @@ impl Replica {
             learned: Mutex::default(),
             pins: Pins::open(pins),
             holds: Holds::default(),
+            remembered: Remembered::open(home.volume(known_id).join("heads")),
+            rebirth: Rebirth::default(),
             feeding: Feeding::default(),
             threads: Mutex::default(),
             watch: Mutex::new(None),
@@ -143,6 +152,30 @@ impl Replica {
     pub fn records(&self, from: Peer, records: Vec<u8>) {
         self.inbox.lock().records(from, records);
         self.bell.notify_all();
+    }
+
+    /// A member asks for another index.
+    pub fn renew(&self, peer: Peer, author: [u8; 32]) {
+        self.inbox.lock().renew(peer, author);
+        self.bell.notify_all();
+    }
+
+    /// Announce again what was announced.
+    pub(super) fn forget_said(&self) {
+        self.said.lock().take();
+    }
+
+    /// The devices that may change the members.
+    pub fn admins(&self) -> BTreeSet<Peer> {
+        let membership = self.membership.read();
+        membership.table().members().filter(|m| m.role == Role::Admin).map(|m| Peer(m.peer)).collect()
+    }
+
+    /// The newest heads known of the device of `peer`.
+    pub fn heads_of(&self, peer: &Peer) -> Vec<Vec<u8>> {
+        let membership = self.membership.read();
+        let authors = membership.table().members().filter(|m| m.peer == peer.0);
+        authors.filter_map(|m| self.remembered.of(&m.author)).collect()
     }
 
     /// A member connected.

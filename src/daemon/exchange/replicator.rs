@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::inbox::Task;
 use super::word::Word;
 use super::{Exchange, Replica};
-use crate::base::{Kind, Result};
+use crate::base::{Error, Kind, Result};
 use crate::net::{Net, Peer, Walk};
 use crate::volume::{Merged, Offer};
 use crate::wire::peer::Class;
@@ -25,10 +25,14 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
         let net = exchange.net();
         match task {
             Task::Announce => net.iter().for_each(|net| announce(replica, &exchange, net)),
-            Task::Greet(peer) => net.iter().for_each(|net| greet(replica, &exchange, net, &peer)),
+            Task::Greet(peer) => {
+                net.iter().for_each(|net| greet(replica, &exchange, net, &peer));
+                exchange.go_on(replica);
+            }
             Task::Records(from, records) => take_records(replica, &exchange, &from, &records),
+            Task::Renew(peer, author) => renew(replica, &exchange, &peer, author),
             Task::Head(author, from, head) => {
-                if let Err(error) = take_in(replica, net.as_deref(), &author, &from, &head) {
+                if let Err(error) = take_in(replica, &exchange, net.as_deref(), (&author, &head), &from) {
                     let volume = &replica.known.name;
                     if is_passing(error.kind()) {
                         tracing::debug!(volume, %from, error = %error.chain(), "a head waits");
@@ -51,7 +55,7 @@ fn is_passing(kind: Kind) -> bool {
 
 /// Seal what changed and tell the members that are connected. Without any, it waits for the first.
 fn announce(replica: &Arc<Replica>, exchange: &Exchange, net: &Net) {
-    if !exchange.is_anyone_connected(replica.known.id) {
+    if !exchange.is_anyone_connected(replica.known.id) || replica.volume.is_set_back() {
         return;
     }
     let begin = Instant::now();
@@ -82,11 +86,23 @@ fn greet(replica: &Arc<Replica>, exchange: &Exchange, net: &Net, peer: &Peer) {
     replica.changed();
 }
 
+/// A member was set back and asks for another index.
+fn renew(replica: &Arc<Replica>, exchange: &Arc<Exchange>, peer: &Peer, author: [u8; 32]) {
+    let (volume, device) = (&replica.known.name, replica.name_of(peer));
+    match exchange.give_index(replica, peer, author) {
+        Ok(()) => tracing::info!(volume, device, "{device} was set back or copied: it goes on as another writer"),
+        Err(error) => {
+            tracing::warn!(volume, device, error = %error.chain(), "{device} was set back or copied and cannot go on")
+        }
+    }
+}
+
 fn take_records(replica: &Arc<Replica>, exchange: &Arc<Exchange>, from: &Peer, records: &[u8]) {
     match exchange.take_records(replica, records) {
         Ok(0) => {}
         Ok(new) => {
             tracing::info!(volume = replica.known.name, new, device = replica.name_of(from), "the members changed");
+            exchange.go_on(replica);
         }
         Err(error) => {
             tracing::warn!(volume = replica.known.name, %from, error = %error.chain(), "records were refused");
@@ -95,9 +111,21 @@ fn take_records(replica: &Arc<Replica>, exchange: &Arc<Exchange>, from: &Peer, r
 }
 
 /// Take in what a head refers to: look, bring the tree blocks that differ, join.
-fn take_in(replica: &Arc<Replica>, net: Option<&Net>, author: &[u8; 32], from: &Peer, head: &[u8]) -> Result<()> {
+fn take_in(
+    replica: &Arc<Replica>,
+    exchange: &Arc<Exchange>,
+    net: Option<&Net>,
+    (author, head): (&[u8; 32], &[u8]),
+    from: &Peer,
+) -> Result<()> {
     let Some(writer) = replica.writer(author) else { return Ok(()) };
     let volume = &replica.volume;
+    if *author == volume.author() {
+        if let Some(since) = volume.recall(head)? {
+            exchange.set_back(replica, since);
+        }
+        return Ok(());
+    }
     let offer = volume.offered(author, head)?;
     let fresh = volume.vector() == crate::causal::Vector::default();
     let net = net.filter(|net| net.is_connected(from));
@@ -108,6 +136,22 @@ fn take_in(replica: &Arc<Replica>, net: Option<&Net>, author: &[u8; 32], from: &
         bring(replica, net, author, from, &offer);
     }
     let merged = volume.merge(author, head)?;
+    if let Some(since) = merged.common {
+        exchange.set_back(replica, since);
+    }
+    if merged.set_back {
+        // It may not know: it is told by the head that is known of it.
+        push_back(replica, net, author, from);
+        let why = "its device was set back or copied, and has not become another writer yet";
+        return Err(Error::new(Kind::Busy, "merge a head", &writer.name).with_source(why));
+    }
+    if merged.own_future {
+        let why = "it knows changes of this device that this device does not: waiting for whoever has its last head";
+        return Err(Error::new(Kind::Busy, "merge a head", &writer.name).with_source(why));
+    }
+    if !(merged.rolled_back || merged.equivocated) {
+        replica.remembered.put(author, head);
+    }
     replica.note(writer.writer, offer.seq);
     tell(replica, &writer.name, &merged);
     if merged.adopted
@@ -124,6 +168,15 @@ fn take_in(replica: &Arc<Replica>, net: Option<&Net>, author: &[u8; 32], from: &
         replica.pins.ring();
     }
     Ok(())
+}
+
+/// Send the newest head known of `author` to its device, if that is who brought another.
+fn push_back(replica: &Replica, net: Option<&Net>, author: &[u8; 32], from: &Peer) {
+    let own = replica.writer(author).is_some_and(|m| m.peer == from.0);
+    if let (Some(net), Some(head), true) = (net, replica.remembered.of(author), own) {
+        // It left again: it is told when it comes back.
+        let _ = net.push_head_to(from, replica.known.id, &Word::Head(head).encode());
+    }
 }
 
 /// Ask the peer that brought a head for the tree blocks that its trees have and those merged from it before had
@@ -179,13 +232,6 @@ fn tell(replica: &Replica, device: &str, merged: &Merged) {
     }
     if merged.equivocated {
         tracing::error!(volume, device, "{device} signed two histories: nothing of it is merged any more");
-    }
-    if merged.own_future {
-        tracing::error!(
-            volume,
-            device,
-            "{device} knows changes of this device that it does not: it was set back or copied. Restore nothing here; forget this volume and join again"
-        );
     }
     if merged.diverged {
         tracing::error!(volume, device, "equal knowledge, different trees: run `lovage fsck` on both devices");

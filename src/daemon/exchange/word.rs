@@ -39,6 +39,8 @@ pub enum Word {
         /// Signed by who sends it.
         head: Vec<u8>,
     },
+    /// This device was set back: a member that may is asked to give it another index, under this key.
+    Renew([u8; 32]),
     /// The answer, in the order of the question.
     Holds {
         /// Of the question.
@@ -55,6 +57,7 @@ const ASK: u8 = 3;
 const HOLDS: u8 = 4;
 const OFFER: u8 = 5;
 const KEEP: u8 = 6;
+const RENEW: u8 = 7;
 /// Most members in one message about addresses, and most addresses of each.
 const MOST: usize = 64;
 const MOST_EACH: usize = 8;
@@ -65,6 +68,7 @@ impl Word {
         match self {
             Self::Head(head) => tagged(HEAD, head),
             Self::Members(records) => tagged(MEMBERS, records),
+            Self::Renew(author) => tagged(RENEW, author),
             Self::Addresses(list) => {
                 let mut out = vec![ADDRESSES];
                 for (peer, addresses) in list.iter().take(MOST) {
@@ -113,6 +117,7 @@ impl Word {
             HEAD => Some(Self::Head(body.to_vec())),
             MEMBERS => Some(Self::Members(body.to_vec())),
             ADDRESSES => addresses(body).map(Self::Addresses),
+            RENEW => body.try_into().ok().map(Self::Renew),
             ASK => ask(body),
             HOLDS => holds(body),
             OFFER => offer(body),
@@ -211,6 +216,9 @@ mod tests {
         let keep = Word::Keep { number: 7, head: vec![9] };
         assert_eq!(keep.encode(), [6, 7, 0, 0, 0, 9]);
         assert_eq!(Word::decode(&[6, 7, 0, 0, 0, 9]), Some(keep));
+        let renew = [&[7][..], &[9; 32]].concat();
+        assert_eq!((Word::decode(&renew), Word::Renew([9; 32]).encode()), (Some(Word::Renew([9; 32])), renew.clone()));
+        assert_eq!(Word::decode(&renew[..32]), None);
     }
 
     proptest! {

@@ -116,10 +116,24 @@ impl Known {
         }
         let kv = &**attached.store.kv();
         let me = hex(&replica.volume.author());
+        if self.was_set_back(kv, replica, &format!("h.{me}")).await? {
+            return Ok(());
+        }
         for (n, word) in replica.membership_records().into_iter().enumerate() {
             self.give_head(kv, format!("m.{me}.{n}"), word.into()).await?;
         }
         self.give_head(kv, format!("h.{me}"), Bytes::copy_from_slice(&announcement.head)).await
+    }
+
+    /// Before this device replaces its own head in this run: whether the one there tells that it was set back.
+    async fn was_set_back(&self, kv: &dyn Kv, replica: &Replica, name: &str) -> Result<bool> {
+        if !self.heads.contains_key(name)
+            && let Some(head) = kv.get_head(name).await?.filter(|head| head.len() <= LONGEST_HEAD)
+            && replica.volume.recall(&head).is_ok_and(|since| since.is_some())
+        {
+            replica.heard(Peer([0; 32]), head.to_vec());
+        }
+        Ok(replica.volume.is_set_back())
     }
 
     async fn give_head(&mut self, kv: &dyn Kv, name: String, value: Bytes) -> Result<()> {

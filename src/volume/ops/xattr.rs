@@ -80,7 +80,7 @@ impl Volume {
     /// Rights on a machine are given on that machine: what another device's root says of them does not show here.
     fn is_foreign_right(&self, a: &Attribute) -> bool {
         let Field::Xattr(name) = &a.field else { return false };
-        (name.starts_with(b"security.") || name.starts_with(b"trusted.")) && a.stamp.writer != self.writer
+        (name.starts_with(b"security.") || name.starts_with(b"trusted.")) && !self.is_own(a.stamp.writer)
     }
 
     /// `lovage.id`, and for directories the recursive totals.

@@ -104,6 +104,34 @@ impl Cluster {
         setup
     }
 
+    /// What a backup of a device that does not run has.
+    pub fn backup(&mut self, at: usize) -> tempfile::TempDir {
+        self.v(at).close().unwrap();
+        self.devices[at].volume = None;
+        let kept = tempfile::tempdir().unwrap();
+        copy(&self.devices[at].dir.path().join("v"), &kept.path().join("v"));
+        self.open(at);
+        kept
+    }
+
+    /// The backup comes back in place of what is there.
+    pub fn restore(&mut self, at: usize, backup: &tempfile::TempDir) {
+        self.devices[at].volume = None;
+        let dir = self.devices[at].dir.path().join("v");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while std::fs::remove_dir_all(&dir).is_err() {
+            assert!(std::time::Instant::now() < deadline); // a worker may still be writing
+        }
+        copy(&backup.path().join("v"), &dir);
+        self.open(at);
+    }
+
+    /// A device that was set back goes on as `writer`.
+    pub fn reborn(&self, at: usize, since: u64, writer: u32) -> u64 {
+        let key = self.devices[at].root.author_key(self.secrets.id, writer);
+        self.v(at).be_reborn(Reborn { since, writer, incarnation: writer, key }).unwrap()
+    }
+
     /// As after a kill: no close, then open again.
     pub fn crash(&mut self, at: usize) {
         self.devices[at].volume = None;
@@ -180,6 +208,18 @@ impl Cluster {
         }
         shown.sort();
         assert_eq!(shown, expected, "device {at}: the index is the view from scratch");
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 
