@@ -46,14 +46,14 @@ impl Lives {
     }
 
     /// Where the life called `id` stands, and where the next begins.
-    fn find(&self, id: &LifeId) -> Option<(Life, Option<u64>)> {
-        let at = self.0.iter().position(|life| life.id == *id)?;
+    fn find(&self, id: LifeId) -> Option<(Life, Option<u64>)> {
+        let at = self.0.iter().position(|life| life.id == id)?;
         Some((self.0[at], self.0.get(at + 1).map(|next| next.since)))
     }
 
     /// Whether these are the lives of a device that was set back, for somebody who knows its changes up to `seq`, the
     /// last of them made in the life `id`. A device that is merely behind is not.
-    pub fn forked(&self, id: &LifeId, seq: u64) -> bool {
+    pub fn forked(&self, id: LifeId, seq: u64) -> bool {
         match self.find(id) {
             Some((_, next)) => next.is_some_and(|next| seq > next),
             None => self.0.first().is_some_and(|oldest| seq > oldest.since),
@@ -63,14 +63,13 @@ impl Lives {
     /// For the device itself, whose own changes go up to `reach`: others know its changes up to `seq`, the last made in
     /// the life `id`. `Some` if they know other changes than it made; with the last change that is certainly the same
     /// for both, as far as that can be told from one name.
-    pub fn lost(&self, reach: u64, id: Option<&LifeId>, seq: u64) -> Option<Option<u64>> {
+    pub fn lost(&self, reach: u64, id: Option<LifeId>, seq: u64) -> Option<Option<u64>> {
         match id.and_then(|id| self.find(id)) {
             Some((_, Some(next))) if seq > next => Some(Some(next)),
             // Copied in the middle of a life: where is not known, but not before it began.
             Some((life, None)) if seq > reach => Some(Some(life.since)),
-            Some(_) => None,
             None if seq > reach || id.is_some_and(|id| self.forked(id, seq)) => Some(None),
-            None => None,
+            _ => None,
         }
     }
 
@@ -79,9 +78,9 @@ impl Lives {
     pub fn diverged(&self, reach: u64, then: &Self, seq: u64) -> Option<u64> {
         let lived: Vec<Life> = then.0.iter().copied().filter(|life| life.since < seq).collect();
         let last = lived.last()?;
-        self.lost(reach, Some(&last.id), seq)?;
+        self.lost(reach, Some(last.id), seq)?;
         let common = lived.iter().enumerate().rev().find_map(|(at, life)| {
-            let (_, mine) = self.find(&life.id)?;
+            let (_, mine) = self.find(life.id)?;
             let theirs = lived.get(at + 1).map_or(seq, |next| next.since);
             // Who left the common life first did so at a beginning of a life; else it was copied within.
             Some(mine.filter(|mine| *mine <= theirs).unwrap_or(life.since))
@@ -96,8 +95,8 @@ pub struct Lived(BTreeMap<WriterIndex, LifeId>);
 
 impl Lived {
     /// The life of the newest known change of `writer`.
-    pub fn get(&self, writer: WriterIndex) -> Option<&LifeId> {
-        self.0.get(&writer)
+    pub fn get(&self, writer: WriterIndex) -> Option<LifeId> {
+        self.0.get(&writer).copied()
     }
 
     /// Remember, or forget.
@@ -112,7 +111,7 @@ impl Lived {
     pub fn unite(&mut self, mine: &Vector, theirs: (&Vector, &Self)) {
         for (writer, seq) in theirs.0.iter() {
             if seq > mine.get(writer) {
-                self.set(writer, theirs.1.get(writer).copied());
+                self.set(writer, theirs.1.get(writer));
             }
         }
     }
@@ -149,14 +148,14 @@ mod tests {
     fn who_goes_on_or_is_behind_was_not_set_back() {
         let mine = lives(&[(1, 0), (2, 5), (3, 9)]);
         for (life, seq) in [(1, 3), (1, 5), (2, 6), (2, 9), (3, 10), (3, 99)] {
-            assert!(!mine.forked(&id(life), seq), "{life} up to {seq}");
+            assert!(!mine.forked(id(life), seq), "{life} up to {seq}");
         }
-        assert_eq!(mine.lost(12, Some(&id(3)), 12), None);
+        assert_eq!(mine.lost(12, Some(id(3)), 12), None);
         assert_eq!(mine.diverged(12, &lives(&[(1, 0), (2, 5)]), 9), None);
         assert_eq!(mine.diverged(12, &mine.clone(), 12), None);
         // Older than anything remembered.
-        assert!(!lives(&[(7, 50)]).forked(&id(1), 50));
-        assert_eq!(lives(&[(7, 50)]).lost(60, Some(&id(1)), 50), None);
+        assert!(!lives(&[(7, 50)]).forked(id(1), 50));
+        assert_eq!(lives(&[(7, 50)]).lost(60, Some(id(1)), 50), None);
         // Nothing is known of the lives of old heads.
         assert_eq!(mine.lost(12, None, 12), None);
         assert_eq!(mine.diverged(12, &Lives::default(), 8), None);
@@ -167,25 +166,25 @@ mod tests {
     fn who_was_set_back_is_found_out_whether_it_is_behind_or_ahead() {
         let mine = lives(&[(1, 0), (2, 5), (4, 7)]);
         for reach in [7, 8, 20] {
-            assert!(mine.forked(&id(2), 9));
-            assert_eq!(mine.lost(reach, Some(&id(2)), 9), Some(Some(7)));
+            assert!(mine.forked(id(2), 9));
+            assert_eq!(mine.lost(reach, Some(id(2)), 9), Some(Some(7)));
             assert_eq!(mine.diverged(reach, &lives(&[(1, 0), (2, 5)]), 9), Some(7));
             // The lost line opened the volume again, and again.
             let line = lives(&[(1, 0), (2, 5), (5, 9), (6, 11)]);
-            assert!(mine.forked(&id(6), 14));
-            assert_eq!(mine.lost(reach, Some(&id(6)), 14), Some(None));
+            assert!(mine.forked(id(6), 14));
+            assert_eq!(mine.lost(reach, Some(id(6)), 14), Some(None));
             assert_eq!(mine.diverged(reach, &line, 14), Some(7));
         }
         // Opened again before anybody was met.
         let again = lives(&[(1, 0), (2, 5), (4, 7), (8, 30)]);
-        assert!(again.forked(&id(2), 9));
+        assert!(again.forked(id(2), 9));
         assert_eq!(again.diverged(40, &lives(&[(1, 0), (2, 5)]), 9), Some(7));
     }
 
     #[test]
     fn a_copy_within_a_life_is_the_same_up_to_its_beginning() {
         let mine = lives(&[(1, 0), (2, 5)]);
-        assert_eq!(mine.lost(7, Some(&id(2)), 9), Some(Some(5)));
+        assert_eq!(mine.lost(7, Some(id(2)), 9), Some(Some(5)));
         assert_eq!(mine.diverged(7, &mine.clone(), 9), Some(5));
         assert_eq!(mine.diverged(7, &lives(&[(1, 0), (2, 5), (3, 8)]), 10), Some(5));
     }
@@ -207,9 +206,9 @@ mod tests {
         mine.set(3, Some(id(1)));
         theirs.set(3, Some(id(2)));
         mine.unite(&vector(5), (&vector(5), &theirs));
-        assert_eq!(mine.get(3), Some(&id(1)));
+        assert_eq!(mine.get(3), Some(id(1)));
         mine.unite(&vector(5), (&vector(6), &theirs));
-        assert_eq!(mine.get(3), Some(&id(2)));
+        assert_eq!(mine.get(3), Some(id(2)));
         mine.unite(&vector(6), (&vector(7), &Lived::default()));
         assert_eq!(mine.get(3), None);
     }

@@ -65,7 +65,7 @@ impl Volume {
     /// trees as they are. On an error nothing has changed: [`Kind::Corrupt`] if anything does not verify or is
     /// refused, [`Kind::Unreachable`] if tree nodes cannot be had now.
     pub fn merge(&self, author: &[u8; 32], head: &[u8]) -> Result<Merged> {
-        self.check_writable()?;
+        self.check_open()?;
         let incoming = open(&head::open_head(&self.sealer, author, head)?, author)?;
         let merged = {
             let _turn = self.sealing.lock();

@@ -127,6 +127,8 @@ pub struct Volume {
     garbage: AtomicU64,
     closed: AtomicBool,
     read_only: bool,
+    /// This device is a member that may only read.
+    only_reads: AtomicBool,
     dir: std::path::PathBuf,
     tended: Mutex<tend::Tended>,
     listeners: notes::Listeners,
@@ -180,11 +182,28 @@ impl Volume {
         self.stored.store(true, Ordering::Release);
     }
 
+    /// Whether a person or a program may change something here.
     fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.only_reads.load(Ordering::Acquire) {
+            let error = Error::new(Kind::ReadOnly, "change volume", self.id.to_string());
+            return Err(error.with_source("this device may only read it"));
+        }
+        Ok(())
+    }
+
+    /// Whether what others changed can be taken in here.
+    fn check_open(&self) -> Result<()> {
         if self.read_only || self.closed.load(Ordering::Acquire) {
             return Err(Error::new(Kind::ReadOnly, "change volume", self.id.to_string()));
         }
         Ok(())
+    }
+
+    /// This device may only read, or may write after all: then operations that change something fail with
+    /// [`Kind::ReadOnly`]. What others do comes in either way.
+    pub fn only_read(&self, only: bool) {
+        self.only_reads.store(only, Ordering::Release);
     }
 
     /// An id that tells one piece of live content from any other.

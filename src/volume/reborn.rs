@@ -56,7 +56,7 @@ impl Volume {
     /// Go on as another writer. Looks at every node; holds up other changes while those made since are gone through.
     /// Durable when it returns. How many nodes were. On an error nothing has changed.
     pub fn be_reborn(&self, reborn: Reborn) -> Result<u64> {
-        self.check_writable()?;
+        self.check_open()?;
         let count = {
             let _turn = self.sealing.lock();
             self.seal_turn()?;

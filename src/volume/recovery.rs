@@ -160,6 +160,7 @@ impl Volume {
             garbage: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             read_only: setup.options.read_only,
+            only_reads: AtomicBool::new(false),
             dir: setup.dir.clone(),
             tended: Mutex::new(Tended::default()),
             listeners: super::notes::Listeners::default(),

@@ -27,7 +27,7 @@ impl Volume {
     /// Drop what has been in the trash for too long; now and then.
     pub(super) fn expire_if_due(&self) -> Result<()> {
         let due = self.tended.lock().expired.is_none_or(|at| at.elapsed() >= EVERY);
-        if due && self.ns.lock().shared {
+        if due && self.check_writable().is_ok() && self.ns.lock().shared {
             self.tended.lock().expired = Some(Instant::now());
             let dropped = self.expire(RETENTION)?;
             if dropped > 0 {

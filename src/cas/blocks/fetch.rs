@@ -65,6 +65,11 @@ impl Blocks {
         if !Sealer::verify_bid(bid, sealed) {
             return Err(Error::new(Kind::Corrupt, "accept block", bid.to_string()));
         }
+        self.keep(bid, sealed)
+    }
+
+    /// As [`Self::accept`], of bytes whose hash the caller has found to be `bid` already.
+    pub fn keep(&self, bid: &Bid, sealed: &[u8]) -> Result<bool> {
         let turn = self.sweep.enter();
         turn.note(bid);
         let new = !self.log.contains(bid);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::home::{Home, replace_file};
 use super::super::volumes::Known;
@@ -177,18 +177,32 @@ impl Exchange {
     }
 }
 
+/// No further address for so long: these are all.
+const SETTLING: Duration = Duration::from_millis(100);
+
 /// Where others may reach us: those on a network first, this machine's own last.
 fn reachable(net: &crate::net::Net) -> Vec<String> {
-    let begin = std::time::Instant::now();
+    // Right after the start interfaces are told one by one, this machine's own first.
+    let (begin, own) = (Instant::now(), |a: &String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/"));
     let mut all = net.listen_addresses();
-    while all.is_empty() && begin.elapsed().as_secs() < 3 {
-        std::thread::sleep(std::time::Duration::from_millis(20)); // interfaces are told one by one
-        all = net.listen_addresses();
+    let mut settled = Instant::now();
+    loop {
+        let patience = match all.iter().all(own) {
+            _ if all.is_empty() => SETTLING * 30,
+            true => SETTLING * 5,
+            false => SETTLING,
+        };
+        if settled.elapsed() >= patience || begin.elapsed() > SETTLING * 30 {
+            break;
+        }
+        std::thread::sleep(SETTLING / 5);
+        let now = net.listen_addresses();
+        if now.len() != all.len() {
+            (all, settled) = (now, Instant::now());
+        }
     }
     all.retain(|a| !a.starts_with("/ip6/fe80") && !a.contains("p2p-circuit/p2p-circuit"));
-    all.sort_by_key(|a| {
-        (a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/"), a.starts_with("/ip6/"), a.contains("/tcp/"))
-    });
+    all.sort_by_key(|a| (own(a), a.starts_with("/ip6/"), a.contains("/tcp/")));
     all
 }
 

@@ -12,16 +12,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::super::home::replace_file;
-use super::{Exchange, Replica};
+use super::{Exchange, Replica, follow};
 use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Error, Kind, NodeId, Result};
-use crate::net::Wanted;
-use crate::seal::{BlockType, Ref};
-use crate::volume::Volume;
-use crate::wire::peer::Class;
 
-/// Blocks asked for at once.
-const BATCH: usize = 512;
 /// A pin that is not complete is tried again after this, at the latest when somebody connects.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Most pins of one volume.
@@ -178,60 +172,6 @@ impl Pins {
             }
         }
     }
-}
-
-/// Bring what `pin` covers and is not here; `report` hears the state as it goes, and may end it by an error.
-pub fn follow(
-    volume: &Arc<Volume>,
-    exchange: &Exchange,
-    pin: &Pin,
-    report: &mut dyn FnMut(PinState) -> Result<()>,
-) -> Result<PinState> {
-    let ino = volume.number_of(pin.id)?;
-    let (mut state, mut batch) = (PinState::default(), Vec::new());
-    volume.content_blocks(ino, pin.levels(), &mut |t, _, r, local| {
-        if t == BlockType::Data {
-            state.bytes += u64::from(r.len);
-        }
-        if !local {
-            if t == BlockType::Data {
-                state.missing += u64::from(r.len);
-                batch.push(*r);
-            }
-            if batch.len() >= BATCH {
-                bring(volume, exchange, &mut batch, &mut state)?;
-                report(state)?;
-            }
-        }
-        Ok(true)
-    })?;
-    bring(volume, exchange, &mut batch, &mut state)?;
-    state.complete = state.missing == 0;
-    report(state)?;
-    Ok(state)
-}
-
-/// From members, then what they lack from stores.
-fn bring(volume: &Volume, exchange: &Exchange, batch: &mut Vec<Ref>, state: &mut PinState) -> Result<()> {
-    let mut lacking = std::mem::take(batch);
-    if let Some(net) = exchange.net().filter(|_| !lacking.is_empty() && exchange.is_anyone_connected(volume.id())) {
-        let wanted: Vec<Wanted> = lacking.iter().map(|r| Wanted::sealed(r.bid, r.len)).collect();
-        let mut fetching = net.fetch(volume.id(), &wanted, Class::Pin, Duration::from_secs(60));
-        let mut came = vec![false; lacking.len()];
-        while let Some((index, block)) = fetching.next_blocking() {
-            let (Ok(bytes), Some(r), Some(came)) = (block, lacking.get(index), came.get_mut(index)) else { continue };
-            volume.blocks().accept(&r.bid, &bytes)?;
-            state.missing = state.missing.saturating_sub(r.len.into());
-            *came = true;
-        }
-        let mut came = came.into_iter();
-        lacking.retain(|_| !came.next().unwrap_or(false));
-    }
-    exchange.stores().fetch_many(volume.id(), &lacking, &mut |r, bytes| {
-        volume.blocks().accept(&r.bid, &bytes)?;
-        state.missing = state.missing.saturating_sub(r.len.into());
-        Ok(())
-    })
 }
 
 #[cfg(test)]

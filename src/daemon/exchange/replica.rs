@@ -315,8 +315,11 @@ impl Replica {
     }
 }
 
-/// From the first other member on, what is not here may be elsewhere.
+/// From the first other member on, what is not here may be elsewhere. A reader changes nothing.
 fn share(volume: &Volume, membership: &Membership) {
+    let author = volume.author();
+    let me = membership.table().members().find(|m| m.author == author);
+    volume.only_read(me.is_some_and(|m| m.role == Role::Reader));
     if membership.table().everyone().nth(1).is_some() {
         volume.share();
     }

@@ -26,7 +26,9 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
         match task {
             Task::Announce => net.iter().for_each(|net| announce(replica, &exchange, net)),
             Task::Greet(peer) => {
-                net.iter().for_each(|net| greet(replica, &exchange, net, &peer));
+                if let Some(net) = &net {
+                    greet(replica, &exchange, net, &peer);
+                }
                 exchange.go_on(replica);
             }
             Task::Records(from, records) => take_records(replica, &exchange, &from, &records),
@@ -92,7 +94,7 @@ fn renew(replica: &Arc<Replica>, exchange: &Arc<Exchange>, peer: &Peer, author: 
     match exchange.give_index(replica, peer, author) {
         Ok(()) => tracing::info!(volume, device, "{device} was set back or copied: it goes on as another writer"),
         Err(error) => {
-            tracing::warn!(volume, device, error = %error.chain(), "{device} was set back or copied and cannot go on")
+            tracing::warn!(volume, device, error = %error.chain(), "{device} was set back or copied and cannot go on");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A hundred devices of one volume that gossip, are cut off and crash.
 
 use super::cluster::*;
-use super::*;
 
 const DEVICES: usize = 100;
 

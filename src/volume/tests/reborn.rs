@@ -146,9 +146,9 @@ fn who_only_opens_its_volume_again_or_has_old_heads_told_was_not_set_back() {
             c.tell(1, 0);
         }
         if n % 2 == 0 {
-            c.crash(1)
+            c.crash(1);
         } else {
-            drop(c.backup(1))
+            drop(c.backup(1));
         }
         assert!(heads.iter().all(|head| c.v(1).recall(head).unwrap().is_none()), "{n}");
     }
