@@ -11,6 +11,7 @@ use super::content::encode;
 use super::heads::Heads;
 use super::journal::{Batch, Beside, Change, Over, Pieces};
 use super::namespace::Roots;
+use super::news::News;
 use super::row::{Row, Totals, decode_state, encode_state};
 use super::sealing::{Checkpoint, HeadBody};
 use crate::base::port::Time;
@@ -210,6 +211,10 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
         time: Time(-1),
         lives: standing().lives,
         lived: standing().lived,
+        news: Some(News {
+            from: root(4),
+            changes: [(NodeId([8; 16]), None), (NodeId([9; 16]), Some(vec![1, 2]))].into(),
+        }),
     };
     vec![
         ("content-inline", encode(&Content::Inline(b"small".to_vec()), 5).unwrap()),

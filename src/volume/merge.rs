@@ -224,6 +224,7 @@ impl Volume {
         let root = root.ok_or_else(|| refused("a volume without a root"))?;
         check_node(NodeId::ROOT.as_bytes(), &root, &body.vector)?;
         let _journal = self.journal.lock();
+        self.news.lock().forget();
         let mut snapshot = {
             let mut ns = self.ns.lock();
             if ns.vector != Vector::default() || !ns.unsealed.is_empty() {

@@ -32,6 +32,7 @@ mod lineage;
 mod merge;
 mod names;
 mod namespace;
+mod news;
 mod notes;
 mod offer;
 mod ops;
@@ -141,6 +142,8 @@ pub struct Volume {
     label: Label,
     /// Others know changes of this device that it does not.
     set_back: AtomicBool,
+    /// Taken last.
+    news: Mutex<news::Gathered>,
     /// The writers this device is and was. Taken last.
     own: RwLock<Vec<WriterIndex>>,
     /// Blocks may be fetched: absence is no damage once anybody else may have them.

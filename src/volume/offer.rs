@@ -65,7 +65,7 @@ impl Volume {
     }
 }
 
-fn encode(root: &Root) -> Result<Vec<u8>> {
+pub(super) fn encode(root: &Root) -> Result<Vec<u8>> {
     postcard::to_stdvec(root).map_err(|e| Error::new(Kind::Other, "name a tree", "").with_source(e))
 }
 

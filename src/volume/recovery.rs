@@ -169,6 +169,7 @@ impl Volume {
             lineage: Mutex::default(),
             label: setup.label.clone(),
             set_back: AtomicBool::new(false),
+            news: Mutex::default(),
             own: RwLock::default(),
             lazy: setup.fetch.is_some(),
             stored: AtomicBool::new(false),

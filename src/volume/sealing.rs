@@ -13,6 +13,7 @@ use super::heads::Heads;
 use super::inode::Inode;
 use super::journal::Pieces;
 use super::namespace::{Namespace, Roots};
+use super::news::News;
 use super::row::{Contribution, Row, Totals, encode_state};
 use crate::base::port::Time;
 use crate::base::{Digest, Error, Kind, Name, NodeId, Result, WriterIndex, hash};
@@ -57,6 +58,8 @@ pub(super) struct HeadBody {
     pub lives: Lives,
     /// The life of the newest change in `vector`, by writer.
     pub lived: Lived,
+    /// What changed since the author last told others, if that is little.
+    pub news: Option<News>,
 }
 
 /// A changed node as it was when the seal began.
@@ -254,6 +257,7 @@ impl Volume {
         }
         raw.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         local.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.news.lock().add(&raw);
         roots.raw = self.tree.edit(&roots.raw, raw)?;
         roots.local = self.tree.edit(&roots.local, local)?;
         Ok(())
@@ -272,6 +276,7 @@ impl Volume {
             time: snapshot.clock,
             lives: snapshot.author.lives.clone(),
             lived: snapshot.lived.clone(),
+            news: self.news.lock().news(),
         };
         let body = postcard::to_stdvec(&body).map_err(|e| Error::new(Kind::Other, "encode head", "").with_source(e))?;
         seal_head(&self.sealer, &snapshot.author.key, snapshot.writer, roots.seq, &body, &*self.entropy)

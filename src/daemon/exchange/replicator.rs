@@ -65,6 +65,7 @@ fn announce(replica: &Arc<Replica>, exchange: &Exchange, net: &Net) {
         Ok(announcement) => {
             if replica.say(&announcement.head) {
                 let told = net.push_head(replica.known.id, &Word::Head(announcement.head.to_vec()).encode());
+                replica.volume.told(&announcement.raw);
                 tracing::debug!(volume = replica.known.name, seq = announcement.seq, told, "announced");
             }
         }
@@ -135,7 +136,7 @@ fn take_in(
         && !fresh
         && let Some(net) = net
     {
-        bring(replica, net, author, from, &offer);
+        bring(replica, net, (author, head), from, &offer);
     }
     let merged = volume.merge(author, head)?;
     if let Some(since) = merged.common {
@@ -181,13 +182,17 @@ fn push_back(replica: &Replica, net: Option<&Net>, author: &[u8; 32], from: &Pee
     }
 }
 
-/// Ask the peer that brought a head for the tree blocks that its trees have and those merged from it before had
-/// not. What does not come is fetched one by one by the merge.
-fn bring(replica: &Replica, net: &Net, author: &[u8; 32], from: &Peer, offer: &Offer) {
+/// Make the trees that a head names out of those merged from its author before: with what the head says itself, or by
+/// asking the peer that brought it for the blocks that differ. What does not come is fetched one by one by the merge.
+fn bring(replica: &Replica, net: &Net, (author, head): (&[u8; 32], &[u8]), from: &Peer, offer: &Offer) {
     let before = replica.learned.lock().get(author).cloned();
     let Some(before) = before else { return };
     // The first two are what a merge reads; the third, the index, is derived here.
-    for (tree, old) in offer.trees.iter().zip(&before).take(2).filter(|(tree, old)| tree != old) {
+    for (n, (tree, old)) in offer.trees.iter().zip(&before).take(2).enumerate().filter(|(_, (tree, old))| tree != old) {
+        if n == 0 && replica.volume.foretell(author, head, old).unwrap_or(false) {
+            tracing::debug!(volume = replica.known.name, "the head said all that changed");
+            continue;
+        }
         walk(replica, net, from, tree, Some(old.clone()));
     }
 }

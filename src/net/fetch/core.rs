@@ -275,7 +275,7 @@ impl Core {
             if let Some(length) = length {
                 source.delivered += length as u64;
                 let brought = source.delivered.saturating_sub(lease.delivered_before);
-                source.sample(brought, span, !lease.class.is_interactive());
+                source.sample(brought, span, !lease.class.is_interactive(), now);
             }
             if index == 0 {
                 source.answered_after(span);

@@ -12,14 +12,20 @@ const FIRST_RTT: Duration = Duration::from_millis(20);
 const WINDOW: std::ops::RangeInclusive<u64> = 1 << 20..=10 << 20;
 /// A window holds at least so much time of the peer's rate: disks and threads have their own delays.
 const AHEAD: f64 = 0.02;
-/// A sample counts for so much when it lowers the rate.
-const DECAY: f64 = 0.05;
+/// The best figure of so much time counts, and for as long again: what a lost packet or our own window held up for a while says
+/// little of what the way can do, and believing it would make the window smaller still.
+const MEMORY: Duration = Duration::from_secs(5);
+/// One figure raises the rate so much at most.
+const GROWTH: f64 = 1.25;
 
 /// Estimates about one session.
 #[derive(Debug)]
 pub(super) struct Source {
     /// Bytes per second.
     rate: f64,
+    /// The best figure since `since`.
+    best: f64,
+    since: Duration,
     rtt: Option<Duration>,
     /// Bytes asked of it and not arrived, of all classes.
     pub outstanding: u64,
@@ -37,6 +43,8 @@ impl Source {
     pub fn new(rtt: Option<Duration>) -> Self {
         Self {
             rate: FIRST_RATE,
+            best: 0.0,
+            since: Duration::ZERO,
             rtt,
             outstanding: 0,
             bulk: 0,
@@ -53,15 +61,19 @@ impl Source {
 
     /// `bytes` arrived during `span`, the life of a request: what it and its neighbours brought meanwhile. Unless the
     /// peer was kept `busy` a low figure says nothing.
-    pub fn sample(&mut self, bytes: u64, span: Duration, busy: bool) {
+    pub fn sample(&mut self, bytes: u64, span: Duration, busy: bool, now: Duration) {
         #[allow(clippy::cast_precision_loss)] // estimates
         let rate = bytes as f64 / span.as_secs_f64().max(1e-5);
-        if rate > self.rate {
-            self.rate = rate;
-        } else if busy {
-            self.rate += (rate - self.rate) * DECAY;
+        // What was held up comes at once: one figure alone may not promise too much.
+        let rate = rate.clamp(1e4, 1e11).min(self.rate * GROWTH);
+        self.rate = self.rate.max(rate);
+        if !busy {
+            return;
         }
-        self.rate = self.rate.clamp(1e4, 1e11);
+        self.best = self.best.max(rate);
+        if now.saturating_sub(self.since) >= MEMORY {
+            (self.rate, self.best, self.since) = (self.best, rate, now);
+        }
     }
 
     /// The first answer of a request came after `span`. The shortest counts for good: if it faded, our own queue would
@@ -107,12 +119,18 @@ mod tests {
     fn the_window_grows_with_rate_and_distance_within_its_clamps() {
         let mut source = Source::new(Some(Duration::from_millis(50)));
         assert_eq!(source.window(), 1 << 20);
-        source.sample(25_000_000, Duration::from_secs(1), true);
+        let second = Duration::from_secs(1);
+        (0..20).for_each(|_| source.sample(25_000_000, second, true, second));
         assert_eq!(source.window(), 2_500_000);
-        source.sample(1 << 30, Duration::from_secs(1), true);
-        source.sample(1, Duration::from_secs(1), false);
+        source.sample(1 << 30, second, true, second);
+        assert_eq!(source.window(), 3_125_000, "one figure alone");
+        (0..20).for_each(|_| source.sample(1 << 30, second, true, second));
+        source.sample(1, second, false, second * 60);
         assert_eq!(source.window(), *WINDOW.end());
-        (0..500).for_each(|_| source.sample(10_000, Duration::from_secs(1), true));
+        // One bad second changes nothing, many do.
+        source.sample(10_000, second, true, second * 2);
+        assert_eq!(source.window(), *WINDOW.end());
+        (3..20).for_each(|n| source.sample(10_000, second, true, second * n));
         assert_eq!(source.window(), *WINDOW.start());
     }
 

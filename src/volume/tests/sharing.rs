@@ -1,6 +1,6 @@
 //! What devices of one volume rely on each other for: expected blocks, promised blocks, bases, epochs.
 
-use super::cluster::{Cluster, create, edit, show};
+use super::cluster::{Cluster, create, edit, rename, show};
 use super::*;
 use crate::base::NodeId;
 use crate::seal::Sealer;
@@ -121,4 +121,67 @@ fn a_new_epoch_is_read_by_who_learnt_it_and_waits_for_who_did_not() {
     assert_eq!(c.v(1).read(old, 0, 9).unwrap(), b"old");
     create(c.v(1), "answer", b"x");
     assert_eq!(c.meet().len(), 3);
+}
+
+#[test]
+fn a_small_change_is_merged_from_its_head_alone() {
+    let c = Cluster::new(2);
+    for n in 0..400 {
+        create(c.v(0), &format!("file-{n}"), &noise(n, 200));
+    }
+    c.meet();
+    let (author, told) = (c.v(0).author(), c.v(0).announce().unwrap());
+    c.tell(0, 1);
+    let before = c.v(1).offered(&author, &told.head).unwrap().trees[0].clone();
+    c.v(0).told(&told.raw);
+    create(c.v(0), "small", b"small");
+    rename(c.v(0), "file-7", "moved");
+    let said = c.v(0).announce().unwrap();
+    c.devices[1].others.cut_off.store(true, Ordering::Relaxed);
+    assert!(!c.v(1).foretell(&author, &said.head, b"another tree").unwrap());
+    assert!(c.v(1).foretell(&author, &said.head, &before).unwrap());
+    assert!(c.v(1).merge(&author, &said.head).unwrap().touched >= 2);
+    c.devices[1].others.cut_off.store(false, Ordering::Relaxed);
+    c.meet();
+    // More than a head carries, and what was sealed between telling and noting it, is asked for.
+    let told = c.v(0).announce().unwrap();
+    c.v(0).told(&told.raw);
+    for n in 0..200 {
+        create(c.v(0), &format!("more-{n}"), &noise(n, 200));
+    }
+    let said = c.v(0).announce().unwrap();
+    let before = c.v(1).offered(&author, &told.head).unwrap().trees[0].clone();
+    assert!(!c.v(1).foretell(&author, &said.head, &before).unwrap());
+    c.v(0).told(&told.raw);
+    create(c.v(0), "late", b"late");
+    let said = c.v(0).announce().unwrap();
+    assert!(!c.v(1).foretell(&author, &said.head, &before).unwrap());
+    assert!(said.head.len() < 8 << 10, "{}", said.head.len());
+    c.meet();
+}
+
+/// An author whose head says something else than its tree has: the tree counts.
+#[test]
+fn news_that_do_not_make_the_tree_are_of_no_use() {
+    let c = Cluster::new(2);
+    create(c.v(0), "x", b"x");
+    c.meet();
+    let (author, told) = (c.v(0).author(), c.v(0).announce().unwrap());
+    let before = c.v(1).offered(&author, &told.head).unwrap().trees[0].clone();
+    c.v(0).told(&told.raw);
+    create(c.v(0), "y", b"y");
+    let said = c.v(0).announce().unwrap();
+    let opened = crate::seal::head::open_head(&c.v(0).sealer, &author, &said.head).unwrap();
+    let mut body: sealing::HeadBody = postcard::from_bytes(&opened.body).unwrap();
+    let news = body.news.as_mut().unwrap();
+    for value in news.changes.values_mut() {
+        *value = None;
+    }
+    let body = postcard::to_stdvec(&body).unwrap();
+    let key = c.v(0).ns.lock().author.key.clone();
+    let lie =
+        crate::seal::head::seal_head(&c.v(0).sealer, &key, opened.writer, opened.seq, &body, &Seeded::new(3)).unwrap();
+    assert!(!c.v(1).foretell(&author, &lie, &before).unwrap());
+    assert!(c.v(1).merge(&author, &lie).unwrap().touched > 0);
+    assert!(show(c.v(1)).contains(&"y = y".to_owned()));
 }
