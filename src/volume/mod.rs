@@ -38,6 +38,7 @@ mod offer;
 mod ops;
 mod options;
 mod promises;
+mod ranges;
 mod reborn;
 mod recovery;
 mod room;
@@ -142,6 +143,9 @@ pub struct Volume {
     label: Label,
     /// Others know changes of this device that it does not.
     set_back: AtomicBool,
+    /// Somebody else may have what is not here.
+    others: AtomicBool,
+    readers: content::Readers,
     /// Taken last.
     news: Mutex<news::Gathered>,
     /// The writers this device is and was. Taken last.
@@ -183,6 +187,12 @@ impl Volume {
     /// Stores beside the log keep blocks from now on: what is not here may be there.
     pub fn keep_in_stores(&self) {
         self.stored.store(true, Ordering::Release);
+        self.others.store(self.lazy, Ordering::Release);
+    }
+
+    /// As [`Self::is_lazy`], for those who ask all the time.
+    fn has_others(&self) -> bool {
+        self.others.load(Ordering::Acquire)
     }
 
     /// Whether a person or a program may change something here.

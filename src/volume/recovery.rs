@@ -82,7 +82,9 @@ impl Volume {
         volume.restore(checkpoint, &recovery.journal)?;
         volume.load_lineage();
         opened.created &= !setup.options.read_only;
-        volume.ns.lock().shared |= setup.shared || setup.joined;
+        if setup.shared || setup.joined || volume.is_shared() {
+            volume.share();
+        }
         volume.begin_life(setup.device);
         let volume = Arc::new(volume);
         if opened.created && !setup.joined {
@@ -169,6 +171,8 @@ impl Volume {
             lineage: Mutex::default(),
             label: setup.label.clone(),
             set_back: AtomicBool::new(false),
+            others: AtomicBool::new(false),
+            readers: super::content::Readers::default(),
             news: Mutex::default(),
             own: RwLock::default(),
             lazy: setup.fetch.is_some(),

@@ -2,6 +2,7 @@
 //!
 //! See `docs/decisions/0005-trash-when-shared.md`. Must never drop a directory that holds something live.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Volume;
@@ -17,6 +18,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 impl Volume {
     /// Others can write to this volume from now on: what is removed goes to the trash.
     pub fn share(&self) {
+        self.others.store(self.lazy, Ordering::Release);
         let mut ns = self.ns.lock();
         if !ns.shared {
             ns.shared = true;

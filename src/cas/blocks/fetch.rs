@@ -3,6 +3,7 @@
 //! Must never know who answers: peers and other stores implement it further up.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::Blocks;
 use crate::base::sync::{Condvar, Mutex};
@@ -15,6 +16,18 @@ pub trait Fetch: Send + Sync {
     /// for priorities. [`Kind::NotFound`] if no one has it, [`Kind::Unreachable`] or [`Kind::Timeout`]
     /// if no one answered.
     fn fetch(&self, t: BlockType, level: u8, r: &Ref) -> Result<Vec<u8>>;
+
+    /// Blocks of data are wanted at once, `now`, and soon, `later`. Advice: nothing is waited for, and what comes is
+    /// kept in the log.
+    fn fetch_ahead(&self, now: &[Ref], later: &[Ref]) {
+        let _ = (now, later);
+    }
+
+    /// The list of blocks `root` is wanted, and what it says of the bytes in `range`, in one answer. Advice: what came
+    /// by the time it returns is in the log.
+    fn fetch_range(&self, root: (&Ref, u8), range: Range<u64>) {
+        let _ = (root, range);
+    }
 }
 
 /// The error for a block that the log could not give because of `local` and the port because of `remote`:
@@ -59,6 +72,20 @@ impl Drop for Flight<'_> {
 }
 
 impl Blocks {
+    /// See [`Fetch::fetch_ahead`].
+    pub fn fetch_ahead(&self, now: &[Ref], later: &[Ref]) {
+        if let Some(fetch) = self.fetch.as_ref().filter(|_| !now.is_empty() || !later.is_empty()) {
+            fetch.fetch_ahead(now, later);
+        }
+    }
+
+    /// See [`Fetch::fetch_range`].
+    pub fn fetch_range(&self, root: (&Ref, u8), range: Range<u64>) {
+        if let Some(fetch) = &self.fetch {
+            fetch.fetch_range(root, range);
+        }
+    }
+
     /// Keep a sealed block that somebody brought: its bytes must be those that `bid` names, whatever they mean.
     /// [`Kind::Corrupt`] otherwise. True if it was not here before.
     pub fn accept(&self, bid: &Bid, sealed: &[u8]) -> Result<bool> {

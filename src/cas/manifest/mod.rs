@@ -9,6 +9,8 @@ mod node;
 mod read;
 mod write;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Blocks;
@@ -99,24 +101,41 @@ pub fn blocks(
     match content {
         Content::Empty | Content::Inline(_) => Ok(()),
         Content::Single(r) => visit(BlockType::Data, 0, r).map(drop),
-        Content::Tree { root, level } => descend(blocks, root, *level, None, &mut visit),
+        Content::Tree { root, level } => descend(blocks, (root, *level), (0, None), &(0..u64::MAX), &mut visit),
     }
+}
+
+/// As [`blocks`], from the list `root`, for the bytes in `range` only: the lists on the way and the data, in the order
+/// of the file.
+pub fn blocks_in(
+    blocks: &Blocks,
+    root: (&Ref, u8),
+    range: &Range<u64>,
+    mut visit: impl FnMut(BlockType, u8, &Ref) -> Result<bool>,
+) -> Result<()> {
+    descend(blocks, root, (0, None), range, &mut visit)
 }
 
 fn descend(
     blocks: &Blocks,
-    r: &Ref,
-    level: u8,
-    span: Option<u64>,
+    (r, level): (&Ref, u8),
+    (start, span): (u64, Option<u64>),
+    range: &Range<u64>,
     visit: &mut impl FnMut(BlockType, u8, &Ref) -> Result<bool>,
 ) -> Result<()> {
     if !visit(BlockType::Manifest, level, r)? {
         return Ok(());
     }
     let node = load(blocks, r, level, span)?;
+    let mut end = start;
     for entry in node.entries() {
+        let start = end;
+        end = start.saturating_add(entry.span);
+        if end <= range.start || start >= range.end {
+            continue;
+        }
         match (entry.block, level.checked_sub(1)) {
-            (Some(child), Some(below)) => descend(blocks, &child, below, Some(entry.span), visit)?,
+            (Some(child), Some(below)) => descend(blocks, (&child, below), (start, Some(entry.span)), range, visit)?,
             (Some(data), None) => drop(visit(BlockType::Data, 0, &data)?),
             (None, _) => {}
         }

@@ -122,7 +122,13 @@ impl Serve for Answers {
                 let mut visit = |sealed: Vec<u8>| emit(Bytes::from(sealed)) == ControlFlow::Continue(());
                 self.replica(volume)?.volume.answer(root, old.as_deref(), &mut visit)
             }
-            Walk::Range { .. } => Err(Error::new(Kind::Unsupported, "answer a peer", "a range of a file")),
+            Walk::Range { .. } if self.replica(volume).is_err() && self.kept(volume).is_some() => {
+                Err(Error::new(Kind::Unsupported, "answer a peer", "a stretch of a file that cannot be read"))
+            }
+            Walk::Range { manifest, from, to } => {
+                let mut visit = |sealed: Vec<u8>| emit(Bytes::from(sealed)) == ControlFlow::Continue(());
+                self.replica(volume)?.volume.answer_range(manifest, &(*from..*to), &mut visit)
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! to listen; a home that shares nothing opens no socket. Lock order: keystore, replicas, then one replica's own.
 //! Must never merge or seal on a thread of the network, and never let a peer fill memory.
 
+mod ahead;
 mod answers;
 mod epochs;
 mod evict;

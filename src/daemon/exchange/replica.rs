@@ -273,6 +273,11 @@ impl Replica {
         self.membership.read().table().members().find(|m| m.author == *author && m.role.writes()).cloned()
     }
 
+    /// Whether `peer` is a member that can read.
+    pub fn reads(&self, peer: &Peer) -> bool {
+        self.membership.read().table().readers().any(|m| m.peer == peer.0)
+    }
+
     /// What people call the device of `peer`.
     pub fn name_of(&self, peer: &Peer) -> String {
         let membership = self.membership.read();

@@ -10,8 +10,10 @@ const FIRST_RATE: f64 = 8e6;
 const FIRST_RTT: Duration = Duration::from_millis(20);
 /// Least and most bytes asked of a peer ahead of time.
 const WINDOW: std::ops::RangeInclusive<u64> = 1 << 20..=10 << 20;
-/// A window holds at least so much time of the peer's rate: disks and threads have their own delays.
-const AHEAD: f64 = 0.02;
+/// A window holds so many round trips of the peer's rate, so that a packet that has to be sent again does not let it run dry,
+const TRIPS: f64 = 3.0;
+/// and so many seconds: disks and threads have their own delays.
+const AHEAD: f64 = 0.05;
 /// The best figure of so much time counts, and for as long again: what a lost packet or our own window held up for a while says
 /// little of what the way can do, and believing it would make the window smaller still.
 const MEMORY: Duration = Duration::from_secs(5);
@@ -82,11 +84,11 @@ impl Source {
         self.rtt = Some(self.rtt.map_or(span, |rtt| rtt.min(span)));
     }
 
-    /// Bytes worth having under way: twice the bandwidth-delay product, clamped.
+    /// Bytes worth having under way: some bandwidth-delay products, clamped.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // positive and clamped
     pub fn window(&self) -> u64 {
-        let product = 2.0 * self.rate * self.rtt().as_secs_f64();
-        (product.max(self.rate * AHEAD) as u64).clamp(*WINDOW.start(), *WINDOW.end())
+        let time = TRIPS * self.rtt().as_secs_f64() + AHEAD;
+        ((self.rate * time) as u64).clamp(*WINDOW.start(), *WINDOW.end())
     }
 
     /// Room for requests nobody waits for; none until a fair part of the window is free, so that runs stay long.
@@ -118,12 +120,12 @@ mod tests {
     #[test]
     fn the_window_grows_with_rate_and_distance_within_its_clamps() {
         let mut source = Source::new(Some(Duration::from_millis(50)));
-        assert_eq!(source.window(), 1 << 20);
+        assert_eq!(source.window(), 1_600_000);
         let second = Duration::from_secs(1);
         (0..20).for_each(|_| source.sample(25_000_000, second, true, second));
-        assert_eq!(source.window(), 2_500_000);
+        assert_eq!(source.window(), 5_000_000);
         source.sample(1 << 30, second, true, second);
-        assert_eq!(source.window(), 3_125_000, "one figure alone");
+        assert_eq!(source.window(), 6_250_000, "one figure alone");
         (0..20).for_each(|_| source.sample(1 << 30, second, true, second));
         source.sample(1, second, false, second * 60);
         assert_eq!(source.window(), *WINDOW.end());

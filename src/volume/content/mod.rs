@@ -1,5 +1,6 @@
 //! The live content of one file: settled base, pieces written over it, and how they become blocks.
 
+mod ahead;
 mod assemble;
 mod file;
 mod gauge;
@@ -10,6 +11,7 @@ mod since;
 mod spill;
 mod stream;
 
+pub(in crate::volume) use ahead::Readers;
 #[cfg(test)]
 pub(in crate::volume) use file::encode;
 pub(in crate::volume) use file::{File, allocated, decode};

@@ -29,6 +29,7 @@ impl Volume {
         for part in later {
             match part {
                 Later::Base { at, len, offset } => {
+                    self.look_ahead(inode, &base, base_size, offset..offset.saturating_add(len as u64));
                     let slot = out.get_mut(at..at + len).unwrap_or_default();
                     manifest::read_at(&self.blocks, &base, base_size, offset, slot)?;
                 }

@@ -185,3 +185,50 @@ fn news_that_do_not_make_the_tree_are_of_no_use() {
     assert!(c.v(1).merge(&author, &lie).unwrap().touched > 0);
     assert!(show(c.v(1)).contains(&"y = y".to_owned()));
 }
+
+#[test]
+fn a_stretch_of_a_file_comes_in_one_answer_and_nothing_else_is_kept() {
+    let c = Cluster::new(2);
+    let data = noise(5, 6_000_000);
+    create(c.v(0), "x", &data);
+    c.tell(0, 1);
+    let list = |v: &Volume| {
+        let inode = v.inode_of(node(v, "x").1).unwrap();
+        let data = inode.inner.lock().state.shown().unwrap().1.data.clone();
+        let crate::cas::manifest::Content::Tree { root, level } = content::decode(&data).unwrap() else { panic!() };
+        (root, level)
+    };
+    let (root, level) = list(c.v(1));
+    assert_eq!((root, level), list(c.v(0)));
+    let name = Volume::name_list((&root, level)).unwrap();
+    let range = 2_000_000..2_500_000;
+    let mut sent = Vec::new();
+    c.v(0)
+        .answer_range(&name, &range, &mut |sealed| {
+            sent.push(bytes::Bytes::from(sealed));
+            true
+        })
+        .unwrap();
+    let size: usize = sent.iter().map(bytes::Bytes::len).sum();
+    assert!(size > 500_000 && size < 1_600_000, "{size}");
+    // In another order nothing from there on is taken.
+    let stored = |v: &Volume| v.blocks().log().stat().live_bytes;
+    let mut order: Vec<_> = sent.clone();
+    order.swap(1, 2);
+    let before = stored(c.v(1));
+    let take = |all: Vec<bytes::Bytes>| {
+        let mut all = all.into_iter().map(|sealed| Ok((Sealer::bid(&sealed), sealed)));
+        c.v(1).take_range((&root, level), &range, &mut || all.next())
+    };
+    assert_eq!(take(order).unwrap_err().kind(), Kind::Corrupt);
+    assert!(stored(c.v(1)) - before < 200_000);
+    assert_eq!(take(sent[..1].to_vec()).unwrap_err().kind(), Kind::NotFound);
+    take(sent).unwrap();
+    c.devices[1].others.cut_off.store(true, Ordering::Relaxed);
+    let there = c.v(1).resolve(b"x").unwrap();
+    assert_eq!(c.v(1).read(there, 2_000_000, 500_000).unwrap(), data[2_000_000..2_500_000]);
+    assert!(c.v(1).read(there, 0, 4096).is_err(), "the rest is not here");
+    assert_eq!(c.v(1).answer_range(&name, &(0..4096), &mut |_| true).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(c.v(1).answer_range(b"nonsense", &range, &mut |_| true).unwrap_err().kind(), Kind::Invalid);
+    assert!(c.v(0).answer_range(&name, &(0..u64::MAX), &mut |_| false).is_ok(), "whoever has enough says so");
+}
