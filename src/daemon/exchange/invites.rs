@@ -17,6 +17,7 @@ use crate::net::Peer;
 use crate::seal::DeviceRoot;
 use crate::seal::invite::{Book, Link, Pending, Refusal, Request, Verifier, Welcome, check_words, refuse};
 use crate::seal::membership::{Entry, Member, Role};
+use crate::wire::Advice;
 
 const PURPOSE: &[u8] = b"lovage invites 1";
 
@@ -80,9 +81,14 @@ impl Exchange {
     /// A new link to `known`. The network runs and its addresses are in it, behind those of `stores` to meet in.
     pub fn invite(self: &Arc<Self>, known: &Known, role: Role, seconds: u64, mut stores: Vec<String>) -> Result<Link> {
         let volumes = self.volumes()?;
+        let membership = volumes.membership(known)?;
+        let me = volumes.secrets_of(known)?.writer;
+        if membership.table().member(me).is_none_or(|m| m.role != Role::Admin) {
+            let advice = Advice::new("only an admin's device can let others in", "Ask for the invite on one of those.");
+            return Err(Error::new(Kind::NotPermitted, "invite a device", &known.name).with_source(advice));
+        }
         let net = self.start()?;
         stores.extend(reachable(&net));
-        volumes.membership(known)?;
         let device = volumes.device();
         let now = now();
         let expires = now.saturating_add(seconds);
