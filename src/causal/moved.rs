@@ -19,7 +19,8 @@ pub struct Moved {
 }
 
 impl Moved {
-    fn dot(&self, dot: Dot) -> Dot {
+    /// A dot afterwards.
+    pub fn dot(&self, dot: Dot) -> Dot {
         let moves = dot.writer == self.from && dot.seq > self.since;
         if moves { Dot { writer: self.to, seq: dot.seq - self.since } } else { dot }
     }

@@ -8,7 +8,6 @@ use std::fs;
 use super::exchange::opened_epochs;
 use super::opening;
 use super::volumes::{Known, Volumes};
-use crate::base::port::{Clock, System};
 use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::seal::genesis::Genesis;
 use crate::seal::membership::{MAX_DEVICE_NAME, Member, Membership, Role};
@@ -156,7 +155,8 @@ fn found(device: &DeviceRoot, secrets: &VolumeSecrets) -> Result<Membership> {
         role: Role::Admin,
         name: device_name(),
     };
-    Membership::found(secrets.id, &key, me, System.now())
+    // Always the same record: a founder that was set back to before it founded the membership founds no other.
+    Membership::found(secrets.id, &key, me, genesis.created)
 }
 
 /// The stored membership, verified.

@@ -4,14 +4,21 @@
 //! knows, in one entry of the journal. Must never sign as one writer what another made.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::Volume;
 use super::namespace::Namespace;
+use crate::base::port::Time;
 use crate::base::{VolumeId, WriterIndex};
 use crate::causal::{Lived, Lives};
 use crate::seal::{AuthorKey, DeviceRoot};
+
+/// A life ends after this, and when the clock on the wall went ahead by so much more than it should: the machine slept, or
+/// is a copy of one that was running.
+const LONGEST: Duration = Duration::from_secs(3600);
+const LEAP: Duration = Duration::from_secs(60);
 
 /// Writers this device was before, at most.
 const MOST_FORMER: usize = 64;
@@ -26,6 +33,8 @@ pub(super) struct Author {
     pub lives: Lives,
     /// The next head has a greater number: numbers of a past that was lost are not used again.
     pub floor: u64,
+    /// When the life began, by a clock that stands still while the machine does, and by the one on the wall.
+    pub born: (Instant, Time),
 }
 
 /// As stored: who writes, and in which lives the newest changes of everybody were made.
@@ -42,7 +51,14 @@ impl Author {
     /// One that has not lived yet.
     pub fn new(device: &DeviceRoot, volume: VolumeId, incarnation: u32) -> Self {
         let key = Arc::new(device.author_key(volume, incarnation));
-        Self { key, incarnation, former: Vec::new(), lives: Lives::default(), floor: 0 }
+        Self {
+            key,
+            incarnation,
+            former: Vec::new(),
+            lives: Lives::default(),
+            floor: 0,
+            born: (Instant::now(), Time(0)),
+        }
     }
 
     /// As stored.
@@ -80,17 +96,33 @@ impl Volume {
         if self.read_only {
             return;
         }
+        self.begin_another(&mut ns);
+        ns.author.floor = u64::try_from(self.clock.now().0 / 1000).unwrap_or(0);
+    }
+
+    fn begin_another(&self, ns: &mut Namespace) {
         let mut id = [0; 8];
         self.entropy.fill(&mut id);
-        let since = ns.vector.get(ns.writer);
-        ns.author.lives.begin(id, since);
-        ns.author.floor = u64::try_from(self.clock.now().0 / 1000).unwrap_or(0);
+        let (since, now) = (ns.vector.get(ns.writer), self.clock.now());
+        ns.author.lives.begin(id, since, u64::try_from(now.0 / 1_000_000_000).unwrap_or(0));
+        ns.author.born = (Instant::now(), now);
         // The first change that is journaled brings its life along.
         ns.restless |= ns.shared;
     }
 
+    /// Before a seal: of two copies of a running machine each comes to a life of its own.
+    pub(super) fn live_on(&self, ns: &mut Namespace) {
+        let (began, wall) = ns.author.born;
+        let (lived, passed) = (began.elapsed(), self.clock.now().0.saturating_sub(wall.0));
+        let leapt = passed > i64::try_from((lived + LEAP).as_nanos()).unwrap_or(i64::MAX);
+        if (lived >= LONGEST || leapt) && ns.shared && !self.read_only {
+            self.begin_another(ns);
+        }
+    }
+
     /// The device writes as another, or was opened.
     pub(super) fn note_own(&self, ns: &Namespace) {
+        *self.public.write() = ns.author.key.public();
         *self.own.write() = ns.author.former.iter().copied().chain([ns.writer]).collect();
     }
 

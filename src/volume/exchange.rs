@@ -68,7 +68,7 @@ impl Volume {
 
     /// Public key of this device as an author of the volume.
     pub fn author(&self) -> [u8; 32] {
-        self.ns.lock().author.key.public()
+        *self.public.read()
     }
 
     /// The tree blocks of `want` that are not in `have` (`None`: an empty tree), parents before children: reference and

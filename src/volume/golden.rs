@@ -157,9 +157,9 @@ fn heads() -> Heads {
 
 fn standing() -> Standing {
     let (mut lives, mut lived) = (Lives::default(), Lived::default());
-    lives.begin([1; 8], 0);
-    lives.begin([2; 8], 300);
-    lived.set(3, Some([2; 8]));
+    lives.begin([1; 8], 0, 1_700_000_000);
+    lives.begin([2; 8], 300, 1_700_003_600);
+    lived.set(3, Some(([2; 8], 1_700_003_600)));
     Standing { writer: 3, incarnation: 7, former: vec![1], lives, lived }
 }
 

@@ -94,11 +94,12 @@ impl Volume {
         let (roots, empty) = {
             let mut ns = self.ns.lock();
             let known = ns.vector.get(*writer);
-            let set_back = *writer != ns.writer && ns.lived.get(*writer).is_some_and(|id| body.lives.forked(id, known));
+            let set_back =
+                *writer != ns.writer && ns.lived.get(*writer).is_some_and(|(id, _)| body.lives.forked(id, known));
             if let Some(common) =
                 ns.author.lives.lost(ns.vector.get(ns.writer), body.lived.get(ns.writer), body.vector.get(ns.writer))
             {
-                tracing::error!("others know changes of this device that it does not: it was set back or copied");
+                tracing::debug!("others know changes of this device that it does not: it was set back or copied");
                 self.set_back.fetch_or(common.is_some(), Ordering::AcqRel);
                 return Ok(Merged { own_future: true, common, ..Merged::default() });
             }

@@ -150,6 +150,8 @@ pub struct Volume {
     news: Mutex<news::Gathered>,
     /// The writers this device is and was. Taken last.
     own: RwLock<Vec<WriterIndex>>,
+    /// The author's public key, for those who must not wait for `ns`. Taken last.
+    public: RwLock<[u8; 32]>,
     /// Blocks may be fetched: absence is no damage once anybody else may have them.
     lazy: bool,
     /// Stores keep blocks as well.

@@ -14,6 +14,8 @@ use crate::tree::Root;
 /// What a head offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
+    /// The index it was signed under.
+    pub writer: crate::base::WriterIndex,
     /// Number of the head.
     pub seq: u64,
     /// What its author knows.
@@ -35,7 +37,7 @@ impl Volume {
         let trees = [&body.raw, &body.displaced, &body.index].map(encode).into_iter().collect::<Result<_>>()?;
         let covered = self.ns.lock().vector.includes(&body.vector);
         let entries = body.raw.count.max(body.index.count);
-        Ok(Offer { seq: opened.seq, vector: body.vector, covered, trees, entries })
+        Ok(Offer { writer: opened.writer, seq: opened.seq, vector: body.vector, covered, trees, entries })
     }
 
     /// The sealed blocks of the tree `want` that are not in `have`, parents first, until `visit` says false.

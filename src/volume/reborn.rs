@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::Volume;
 use super::author::Author;
@@ -54,9 +55,12 @@ impl Volume {
     }
 
     /// Go on as another writer. Looks at every node; holds up other changes while those made since are gone through.
-    /// Durable when it returns. How many nodes were. On an error nothing has changed.
+    /// Durable when it returns. How many nodes were. After an error it can be asked for again.
     pub fn be_reborn(&self, reborn: Reborn) -> Result<u64> {
         self.check_open()?;
+        if self.writes_as() == (reborn.writer, reborn.incarnation) {
+            return Ok(0); // it was, and what came after failed
+        }
         let count = {
             let _turn = self.sealing.lock();
             self.seal_turn()?;
@@ -75,7 +79,11 @@ impl Volume {
             }
             self.settle_before(ids.iter().copied());
             let count = self.go_over(ids, moved, reborn)?;
-            self.seal_turn()?;
+            // It is so from here on, whatever fails: the journal's next entry says it.
+            if let Err(error) = self.seal_turn() {
+                tracing::warn!(volume = %self.id, error = %error.chain(), "what became another writer's is not sealed yet");
+                self.sync_all()?;
+            }
             count
         };
         self.tell();
@@ -100,13 +108,29 @@ impl Volume {
         let touched: BTreeSet<NodeId> = ns.view.doubted().into_iter().chain(changed.keys().copied()).collect();
         let prepared = self.prepare(ns, &touched, changed).inspect_err(|_| ns.view.doubt_all(&touched))?;
         self.show(ns, prepared);
+        // What is being written goes on over the same version under its new name.
+        for inode in self.listed() {
+            if let Some(file) = inode.inner.lock().file.as_mut() {
+                file.over.iter_mut().for_each(|dot| *dot = moved.dot(*dot));
+                file.restate_all();
+            }
+        }
+        // Bases of conflicts are known by names that changed.
+        *self.lineage.lock() = super::lineage::Lineage::default();
         moved.vector(&mut ns.vector);
         ns.lived.set(moved.from, ns.author.lives.at(reborn.since));
-        let mut lives = Lives::default();
-        lives.begin(id, 0);
+        let (mut lives, now) = (Lives::default(), self.clock.now());
+        lives.begin(id, 0, u64::try_from(now.0 / 1_000_000_000).unwrap_or(0));
         ns.author.leave(moved.from);
         let former = std::mem::take(&mut ns.author.former);
-        ns.author = Author { key: Arc::new(reborn.key), incarnation: reborn.incarnation, former, lives, floor: 0 };
+        ns.author = Author {
+            key: Arc::new(reborn.key),
+            incarnation: reborn.incarnation,
+            former,
+            lives,
+            floor: 0,
+            born: (Instant::now(), now),
+        };
         ns.writer = reborn.writer;
         ns.clock.become_writer(reborn.writer);
         ns.restless = true;

@@ -175,6 +175,7 @@ impl Volume {
             readers: super::content::Readers::default(),
             news: Mutex::default(),
             own: RwLock::default(),
+            public: RwLock::default(),
             lazy: setup.fetch.is_some(),
             stored: AtomicBool::new(false),
             elsewhere: Rule::default(),

@@ -143,6 +143,7 @@ impl Volume {
     pub(super) fn snapshot(&self) -> Result<Snapshot> {
         let _turn = self.journal.lock();
         let mut ns = self.ns.lock();
+        self.live_on(&mut ns);
         let carried = self.carried()?;
         let table = ns.view.table().clone();
         let changed = ns

@@ -159,7 +159,7 @@ impl Volume {
         self.blocks.log().sync(lsn)
     }
 
-    fn listed(&self) -> Vec<Arc<Inode>> {
+    pub(super) fn listed(&self) -> Vec<Arc<Inode>> {
         self.unsettled.lock().values().cloned().collect()
     }
 

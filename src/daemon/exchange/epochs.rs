@@ -39,9 +39,12 @@ pub fn start(
 pub fn opened(device: &DeviceRoot, secrets: &VolumeSecrets, membership: &Membership) -> Vec<(u32, EpochSecret)> {
     let known = |epoch: u32| secrets.epochs.iter().any(|(n, _)| *n == epoch);
     let new = membership.table().epochs().iter().filter(|(epoch, _)| !known(**epoch));
-    let mine = new.filter_map(|(epoch, boxes)| Some((*epoch, boxes.get(&secrets.writer)?)));
-    let opened = mine.filter_map(|(epoch, sealed)| {
-        let secret = open_box(device, &purpose(secrets.id, epoch, secrets.writer), sealed);
+    // Also those sealed to what this device was before it was set back.
+    let own: Vec<_> = membership.table().same(secrets.writer).map(|m| m.writer).chain([secrets.writer]).collect();
+    let mine =
+        new.filter_map(|(epoch, boxes)| own.iter().find_map(|writer| Some((*epoch, *writer, boxes.get(writer)?))));
+    let opened = mine.filter_map(|(epoch, writer, sealed)| {
+        let secret = open_box(device, &purpose(secrets.id, epoch, writer), sealed);
         if secret.is_err() {
             tracing::error!(volume = %secrets.id, epoch, "the secret of a new epoch does not open");
         }

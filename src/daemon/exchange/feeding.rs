@@ -11,6 +11,7 @@ use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Bid, Error, Kind, Result, WriterIndex};
 use crate::net::{Net, Peer};
 use crate::seal::Sealer;
+use crate::seal::head::author_of;
 use crate::seal::membership::Member;
 use crate::wire::control::KeeperStatus;
 
@@ -167,7 +168,10 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
     }
     replica.feeding.queued(writer, 0);
     let head = announced?.head;
-    if !replica.role().writes() || replica.volume.is_set_back() || head.is_empty() || given.head.as_ref() == Some(&head)
+    if !replica.role().writes()
+        || replica.volume.is_set_back()
+        || author_of(&head) != Some(replica.volume.author())
+        || given.head.as_ref() == Some(&head)
     {
         return Ok(());
     }

@@ -11,6 +11,8 @@ use crate::net::Peer;
 const MOST_RECORDS: usize = 32;
 /// A change waits this long for others that come with it.
 const DEBOUNCE: Duration = Duration::from_millis(15);
+/// Each index that is given costs the admin some work.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// First and longest pause before a head that could not be merged is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -45,6 +47,7 @@ pub struct Inbox {
     records: VecDeque<(Peer, Vec<u8>)>,
     greet: BTreeSet<Peer>,
     renew: BTreeMap<Peer, [u8; 32]>,
+    renewed: Option<Instant>,
     changed: Option<Instant>,
     /// Announcing rests until then, so that sealing takes a part of the time only.
     rested: Option<Instant>,
@@ -89,7 +92,7 @@ impl Inbox {
     /// A peer came: greet it, and try again what failed.
     pub fn came(&mut self, peer: Peer, now: Instant) {
         self.greet.insert(peer);
-        self.heads.values_mut().for_each(|waiting| waiting.due = now);
+        self.retry(now);
     }
 
     /// What is due, and the pause to keep should it fail.
@@ -100,21 +103,32 @@ impl Inbox {
         if let Some(peer) = self.greet.pop_first() {
             return Some((Task::Greet(peer), FIRST_PAUSE));
         }
-        if let Some((peer, author)) = self.renew.pop_first() {
-            return Some((Task::Renew(peer, author), FIRST_PAUSE));
-        }
         if self.announce_at().is_some_and(|at| at <= now) {
             self.changed = None;
             return Some((Task::Announce, FIRST_PAUSE));
         }
-        let author = *self.heads.iter().filter(|(_, w)| w.due <= now).min_by_key(|(_, w)| w.due)?.0;
-        let waiting = self.heads.remove(&author)?;
-        Some((Task::Head(author, waiting.from, waiting.head), waiting.pause))
+        let due = self.heads.iter().filter(|(_, w)| w.due <= now).min_by_key(|(_, w)| w.due).map(|(author, _)| *author);
+        if let Some((author, waiting)) = due.and_then(|author| Some((author, self.heads.remove(&author)?))) {
+            return Some((Task::Head(author, waiting.from, waiting.head), waiting.pause));
+        }
+        if self.renewed.is_none_or(|last| now >= last + BETWEEN)
+            && let Some((peer, author)) = self.renew.pop_first()
+        {
+            self.renewed = Some(now);
+            return Some((Task::Renew(peer, author), FIRST_PAUSE));
+        }
+        None
+    }
+
+    /// What failed may go well now.
+    pub fn retry(&mut self, now: Instant) {
+        self.heads.values_mut().for_each(|waiting| waiting.due = now);
     }
 
     /// When something will be due.
     pub fn due(&self) -> Option<Instant> {
-        self.heads.values().map(|w| w.due).chain(self.announce_at()).min()
+        let renew = self.renew.first_key_value().and(self.renewed).map(|last| last + BETWEEN);
+        self.heads.values().map(|w| w.due).chain(self.announce_at()).chain(renew).min()
     }
 
     fn announce_at(&self) -> Option<Instant> {

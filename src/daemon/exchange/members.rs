@@ -96,10 +96,10 @@ impl Exchange {
         let membership = self.volumes()?.membership(known)?;
         let me = self.me();
         let net = self.net();
-        let mine = membership.table().members().find(|m| m.peer == me.0 && is_newest(&membership, m)).cloned();
+        let mine = membership.table().members().find(|m| m.peer == me.0 && is_newest(membership.table(), m)).cloned();
         let all = membership.table().everyone();
-        let shown =
-            all.filter(|(member, belongs)| !belongs || is_newest(&membership, member)).map(|(member, belongs)| {
+        let shown = all.filter(|(member, belongs)| !belongs || is_newest(membership.table(), member)).map(
+            |(member, belongs)| {
                 let peer = Peer(member.peer);
                 MemberStatus {
                     device: member.name.clone(),
@@ -114,7 +114,8 @@ impl Exchange {
                         .filter(|_| peer != me)
                         .map_or_else(String::new, |m| words_of(known.id, m, member)),
                 }
-            });
+            },
+        );
         Ok(shown.collect())
     }
 
@@ -128,8 +129,8 @@ impl Exchange {
         }
         self.change_members(known, |membership, me| {
             let table = membership.table();
-            let all = same_device(table, target.writer);
-            let mut entries: Vec<_> = all.iter().map(|m| Entry::Remove(m.writer)).collect();
+            let all: Vec<_> = table.same(target.writer).collect();
+            let mut entries = vec![Entry::Remove(target.writer)];
             if all.iter().any(|m| m.role.reads()) {
                 let leaving: Vec<_> = all.iter().map(|m| m.writer).collect();
                 entries.push(epochs::start(known.id, table, me, &leaving, &System)?);
@@ -147,10 +148,7 @@ impl Exchange {
             let advice = Advice::new(why, "Remove it, and invite it again with another role.");
             return Err(Error::new(Kind::Invalid, "change the role", device).with_source(advice));
         }
-        self.change_members(known, |membership, _| {
-            let all = same_device(membership.table(), target.writer);
-            Ok(all.iter().map(|m| Entry::Role(m.writer, role)).collect())
-        })?;
+        self.change_members(known, |_, _| Ok(vec![Entry::Role(target.writer, role)]))?;
         Ok(MemberStatus { role: role.name().to_owned(), ..target })
     }
 
@@ -174,14 +172,8 @@ impl Exchange {
     }
 }
 
-/// All that the device of a member is: it has more than one index after it was set back.
-fn same_device(table: &Table, writer: WriterIndex) -> Vec<&Member> {
-    let peer = table.member(writer).map(|m| m.peer);
-    table.members().filter(|m| Some(m.peer) == peer).collect()
-}
-
 /// Whether a device goes under this index today, and not under one that it was given later.
-fn is_newest(membership: &Membership, member: &Member) -> bool {
-    let when = |m: &Member| (membership.added_at(m.writer), m.writer);
-    membership.table().members().filter(|m| m.peer == member.peer).all(|m| when(m) <= when(member))
+fn is_newest(table: &Table, member: &Member) -> bool {
+    // Whichever it is: those of one device differ in nothing that is shown but the number.
+    table.same(member.writer).map(|m| m.writer).max() == Some(member.writer)
 }

@@ -4,18 +4,22 @@
 //! it is a member already. Must never give an index to a device that is no member, nor write as the old one again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::word::Word;
 use super::{Exchange, Replica};
 use crate::base::port::{Entropy, System};
 use crate::base::sync::Mutex;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, WriterIndex};
 use crate::net::Peer;
-use crate::seal::membership::{Entry, Member, Membership, Role};
+use crate::seal::membership::{Entry, Membership, Role};
 use crate::volume::Reborn;
 
 /// A device becomes another writer so often, at most: each takes room in the membership for good.
 const MOST: usize = 16;
+
+/// Between two questions to admins.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// What is known of having been set back.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +28,9 @@ struct Found {
     since: u64,
     /// Who this device will be.
     incarnation: u32,
+    /// How often an admin was asked, and when last.
+    asked: usize,
+    last: Option<Instant>,
 }
 
 /// See the module.
@@ -38,7 +45,7 @@ impl Rebirth {
         let before = found.get_or_insert_with(|| {
             let mut bytes = [0; 4];
             System.fill(&mut bytes);
-            Found { since, incarnation: u32::from_le_bytes(bytes) }
+            Found { since, incarnation: u32::from_le_bytes(bytes), asked: 0, last: None }
         });
         before.since = before.since.min(since);
         new
@@ -63,17 +70,17 @@ impl Exchange {
         let Some(found) = *replica.rebirth.0.lock() else { return };
         if let Err(error) = self.try_go_on(replica, found) {
             let volume = &replica.known.name;
-            tracing::warn!(volume, error = %error.chain(), "this device cannot go on as another writer yet");
+            tracing::info!(volume, error = %error.chain(), "this device cannot go on as another writer yet");
         }
     }
 
     fn try_go_on(self: &Arc<Self>, replica: &Arc<Replica>, found: Found) -> Result<()> {
         let volumes = self.volumes()?;
         let key = volumes.device().author_key(replica.known.id, found.incarnation);
-        if replica.role() == Role::Admin && replica.writer(&key.public()).is_none() {
+        if replica.role() == Role::Admin && replica.author(&key.public()).is_none() {
             self.give_index(replica, &self.me(), key.public())?;
         }
-        let Some(member) = replica.writer(&key.public()) else {
+        let Some(member) = replica.author(&key.public()) else {
             return self.ask_for_index(replica, key.public());
         };
         let reborn = Reborn { since: found.since, writer: member.writer, incarnation: found.incarnation, key };
@@ -87,21 +94,29 @@ impl Exchange {
             "this device goes on as another writer"
         );
         replica.forget_said();
+        replica.inbox().retry(Instant::now());
         replica.changed();
         Ok(())
     }
 
-    /// Ask the admins that are connected; the answer is a record of the membership.
+    /// Ask an admin that is connected, each time another; the answer is a record of the membership.
     fn ask_for_index(&self, replica: &Replica, author: [u8; 32]) -> Result<()> {
         let me = self.me();
-        let net = self.net();
-        let word = Word::Renew(author).encode();
-        let asked = net.iter().flat_map(|net| {
-            let admins = replica.admins().into_iter().filter(|peer| *peer != me);
-            admins.filter(|peer| net.push_head_to(peer, replica.known.id, &word).is_ok()).collect::<Vec<_>>()
-        });
-        if asked.count() > 0 {
-            return Ok(());
+        let Some(net) = self.net() else { return Ok(()) };
+        let admins = replica.admins().into_iter().filter(|peer| *peer != me && net.is_connected(peer));
+        let admins: Vec<_> = admins.collect();
+        let next = {
+            let mut found = replica.rebirth.0.lock();
+            let Some(found) = found.as_mut() else { return Ok(()) };
+            if found.last.is_some_and(|last| last.elapsed() < AGAIN) {
+                return Ok(()); // it is on its way
+            }
+            let next = admins.get(found.asked % admins.len().max(1)).copied();
+            (found.asked, found.last) = (found.asked + 1, next.map(|_| Instant::now()));
+            next
+        };
+        if let Some(peer) = next {
+            return net.push_head_to(&peer, replica.known.id, &Word::Renew(author).encode());
         }
         let error = Error::new(Kind::Unreachable, "become another writer", &replica.known.name);
         Err(error.with_source("no device that may change the members is connected"))
@@ -113,13 +128,13 @@ impl Exchange {
             return Ok(()); // another was asked as well
         }
         self.change_members(&replica.known, |membership, me| {
-            Ok(another(membership, me, peer, author)?.into_iter().map(Entry::Add).collect())
+            Ok(another(membership, me, peer, author)?.into_iter().collect())
         })
     }
 }
 
-/// The member `peer` under another index; `None` if it has that already.
-fn another(membership: &Membership, me: u32, peer: &Peer, author: [u8; 32]) -> Result<Option<Member>> {
+/// The entry that gives the member `peer` another index; `None` if it has that already.
+fn another(membership: &Membership, me: WriterIndex, peer: &Peer, author: [u8; 32]) -> Result<Option<Entry>> {
     let table = membership.table();
     let refuse = |why: &'static str| {
         Err(Error::new(Kind::NotPermitted, "go on as another writer", peer.to_string()).with_source(why))
@@ -130,13 +145,16 @@ fn another(membership: &Membership, me: u32, peer: &Peer, author: [u8; 32]) -> R
     if table.everyone().filter(|(m, _)| m.peer == peer.0).count() > MOST {
         return refuse("it did so too often: remove the device, and invite it again");
     }
-    let Some(before) = table.members().filter(|m| m.peer == peer.0 && m.role.writes()).last() else {
-        return refuse("it is no member that writes");
+    let Some(before) = table.members().filter(|m| m.peer == peer.0 && m.role.reads()).last() else {
+        return refuse("it is no member that reads");
     };
-    let Some(writer) = table.next_writer(me) else {
+    // An admin that was set back itself may not know which indexes it gave.
+    let mut somewhere = [0; 2];
+    System.fill(&mut somewhere);
+    let Some(writer) = table.next_writer_from(me, u16::from_le_bytes(somewhere)) else {
         return refuse("only the founder and admins it let in itself can let devices in");
     };
-    Ok(Some(Member { writer, author, ..before.clone() }))
+    Ok(Some(Entry::Again { of: before.writer, writer, author }))
 }
 
 #[cfg(test)]
@@ -145,6 +163,7 @@ mod tests {
     use super::*;
     use crate::base::VolumeId;
     use crate::base::port::Time;
+    use crate::seal::membership::Member;
     use crate::seal::{DeviceRoot, box_key};
 
     const ID: VolumeId = VolumeId([3; 16]);
@@ -170,14 +189,16 @@ mod tests {
             membership.append(&key, vec![Entry::Add(member(writer, role))], Time(0)).unwrap();
         }
         membership.append(&key, vec![Entry::Remove(4)], Time(0)).unwrap();
-        for stranger in [2, 3, 4, 9] {
+        for stranger in [3, 4, 9] {
             assert_eq!(another(&membership, 0, &Peer([stranger; 32]), [9; 32]).unwrap_err().kind(), Kind::NotPermitted);
         }
         let mut given = 0;
         for n in 100..200_u8 {
-            let Ok(Some(new)) = another(&membership, 0, &Peer([1; 32]), [n; 32]) else { break };
-            assert_eq!((new.peer, new.role, new.name.as_str(), new.author), ([1; 32], Role::Writer, "d1", [n; 32]));
-            membership.append(&key, vec![Entry::Add(new)], Time(0)).unwrap();
+            let Ok(Some(entry)) = another(&membership, 0, &Peer([1; 32]), [n; 32]) else { break };
+            membership.append(&key, vec![entry], Time(0)).unwrap();
+            let new = membership.table().members().find(|m| m.author == [n; 32]).unwrap();
+            assert_eq!((new.peer, new.role, new.name.as_str()), ([1; 32], Role::Writer, "d1"));
+            assert_eq!(membership.table().first(new.writer), 1);
             assert!(another(&membership, 0, &Peer([1; 32]), [n; 32]).unwrap().is_none(), "asked again");
             given += 1;
         }

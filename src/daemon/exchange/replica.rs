@@ -278,6 +278,11 @@ impl Replica {
         self.membership.read().table().readers().any(|m| m.peer == peer.0)
     }
 
+    /// The member that signs as `author`, whatever it may do.
+    pub fn author(&self, author: &[u8; 32]) -> Option<Member> {
+        self.membership.read().table().members().find(|m| m.author == *author).cloned()
+    }
+
     /// What people call the device of `peer`.
     pub fn name_of(&self, peer: &Peer) -> String {
         let membership = self.membership.read();

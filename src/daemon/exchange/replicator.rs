@@ -130,6 +130,10 @@ fn take_in(
         return Ok(());
     }
     let offer = volume.offered(author, head)?;
+    if offer.writer != writer.writer {
+        let why = "it names another writer's index";
+        return Err(Error::new(Kind::Corrupt, "merge a head", &writer.name).with_source(why));
+    }
     let fresh = volume.vector() == crate::causal::Vector::default();
     let net = net.filter(|net| net.is_connected(from));
     if !offer.covered
@@ -149,7 +153,7 @@ fn take_in(
         return Err(Error::new(Kind::Busy, "merge a head", &writer.name).with_source(why));
     }
     if merged.own_future {
-        let why = "it knows changes of this device that this device does not: waiting for whoever has its last head";
+        let why = "it knows changes of this device that this device does not";
         return Err(Error::new(Kind::Busy, "merge a head", &writer.name).with_source(why));
     }
     if !(merged.rolled_back || merged.equivocated) {

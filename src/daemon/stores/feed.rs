@@ -115,8 +115,11 @@ impl Known {
             return Ok(());
         }
         let kv = &**attached.store.kv();
-        let me = hex(&replica.volume.author());
-        if self.was_set_back(kv, replica, &format!("h.{me}")).await? {
+        let author = replica.volume.author();
+        // It became another writer while blocks were on their way: its next head says so.
+        let stale = author_of(&announcement.head) != Some(author);
+        let me = hex(&author);
+        if stale || self.was_set_back(kv, replica, &me).await? {
             return Ok(());
         }
         for (n, word) in replica.membership_records().into_iter().enumerate() {
@@ -126,12 +129,26 @@ impl Known {
     }
 
     /// Before this device replaces its own head in this run: whether the one there tells that it was set back.
-    async fn was_set_back(&self, kv: &dyn Kv, replica: &Replica, name: &str) -> Result<bool> {
-        if !self.heads.contains_key(name)
-            && let Some(head) = kv.get_head(name).await?.filter(|head| head.len() <= LONGEST_HEAD)
-            && replica.volume.recall(&head).is_ok_and(|since| since.is_some())
-        {
-            replica.heard(Peer([0; 32]), head.to_vec());
+    async fn was_set_back(&self, kv: &dyn Kv, replica: &Replica, me: &str) -> Result<bool> {
+        let name = format!("h.{me}");
+        if self.heads.contains_key(&name) {
+            return Ok(replica.volume.is_set_back());
+        }
+        // What it knew of the members then comes first: it may need a key that it does not have any more.
+        for n in 0..MOST_HEADS {
+            let Some(records) = kv.get_head(&format!("m.{me}.{n}")).await?.filter(|r| r.len() <= LONGEST_HEAD) else {
+                break;
+            };
+            replica.records(Peer([0; 32]), records.to_vec());
+        }
+        let Some(head) = kv.get_head(&name).await?.filter(|head| head.len() <= LONGEST_HEAD) else { return Ok(false) };
+        let (volume, said) = (Arc::clone(&replica.volume), head.clone());
+        match blocking(move || volume.recall(&said)).await {
+            Ok(None) => {}
+            Ok(Some(_)) => replica.heard(Peer([0; 32]), head.to_vec()),
+            // Nobody but this device can have signed it: what does not verify is of no use to anybody.
+            Err(error) if error.kind() == Kind::Corrupt => {}
+            Err(error) => return Err(error),
         }
         Ok(replica.volume.is_set_back())
     }

@@ -43,6 +43,16 @@ pub enum Entry {
     Remove(WriterIndex),
     /// A device may do more or less.
     Role(WriterIndex, Role),
+    /// A member goes on under another index and key, after it was set back: it belongs, and may, what the one it was
+    /// does, under whichever index that is said.
+    Again {
+        /// What it was.
+        of: WriterIndex,
+        /// What it is.
+        writer: WriterIndex,
+        /// Signs its heads from now on.
+        author: [u8; 32],
+    },
     /// A new epoch, its secret sealed to each reader; see `boxed`.
     Epoch {
         /// Greater than every epoch before.
@@ -121,6 +131,7 @@ const ADD: u8 = 0;
 const REMOVE: u8 = 1;
 const ROLE: u8 = 2;
 const EPOCH: u8 = 3;
+const AGAIN: u8 = 4;
 
 fn put_entry(out: &mut Vec<u8>, entry: &Entry) -> Option<()> {
     match entry {
@@ -141,6 +152,12 @@ fn put_entry(out: &mut Vec<u8>, entry: &Entry) -> Option<()> {
             out.push(ROLE);
             out.extend_from_slice(&writer.to_le_bytes());
             out.push(role.byte());
+        }
+        Entry::Again { of, writer, author } => {
+            out.push(AGAIN);
+            out.extend_from_slice(&of.to_le_bytes());
+            out.extend_from_slice(&writer.to_le_bytes());
+            out.extend_from_slice(author);
         }
         Entry::Epoch { epoch, boxes } => {
             out.push(EPOCH);
@@ -172,6 +189,7 @@ fn entry(cursor: &mut Cursor<'_>) -> Option<Entry> {
             let boxes = (0..count).map(|_| Some((cursor.number()?, cursor.array()?))).collect::<Option<_>>()?;
             Entry::Epoch { epoch, boxes }
         }
+        AGAIN => Entry::Again { of: cursor.number()?, writer: cursor.number()?, author: cursor.array()? },
         _ => return None,
     })
 }

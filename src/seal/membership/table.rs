@@ -20,6 +20,8 @@ pub struct Table {
     added: BTreeMap<WriterIndex, Member>,
     /// Everyone ever removed: one removal on any branch is enough.
     removed: BTreeSet<WriterIndex>,
+    /// What those who go on under another index were first.
+    first: BTreeMap<WriterIndex, WriterIndex>,
     epochs: BTreeMap<u32, Boxes>,
 }
 
@@ -34,7 +36,22 @@ pub fn lane(by: WriterIndex) -> Option<std::ops::RangeInclusive<WriterIndex>> {
 impl Table {
     /// Devices that belong, by index.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.added.values().filter(|m| !self.removed.contains(&m.writer))
+        self.added.values().filter(|m| self.belongs(m.writer))
+    }
+
+    /// Under which index a device came in: its own, unless it was set back since.
+    pub fn first(&self, writer: WriterIndex) -> WriterIndex {
+        self.first.get(&writer).copied().unwrap_or(writer)
+    }
+
+    /// Every index of the device that has this one, itself too.
+    pub fn same(&self, writer: WriterIndex) -> impl Iterator<Item = &Member> {
+        let first = self.first(writer);
+        self.added.values().filter(move |m| self.first(m.writer) == first)
+    }
+
+    fn belongs(&self, writer: WriterIndex) -> bool {
+        !self.removed.contains(&writer) && !self.removed.contains(&self.first(writer))
     }
 
     /// A member, or one that was.
@@ -44,12 +61,12 @@ impl Table {
 
     /// Everyone ever added and whether they still belong.
     pub fn everyone(&self) -> impl Iterator<Item = (&Member, bool)> {
-        self.added.values().map(|m| (m, !self.removed.contains(&m.writer)))
+        self.added.values().map(|m| (m, self.belongs(m.writer)))
     }
 
     /// The member with this index.
     pub fn member(&self, writer: WriterIndex) -> Option<&Member> {
-        self.added.get(&writer).filter(|m| !self.removed.contains(&m.writer))
+        self.added.get(&writer).filter(|m| self.belongs(m.writer))
     }
 
     /// Every epoch after the first, with its sealed secrets.
@@ -79,23 +96,32 @@ impl Table {
 
     /// The next index that the member `by` may give.
     pub fn next_writer(&self, by: WriterIndex) -> Option<WriterIndex> {
-        lane(by)?.find(|index| !self.added.contains_key(index) && !self.removed.contains(index))
+        self.next_writer_from(by, 0)
+    }
+
+    /// The same, from somewhere in the middle: whoever does not know what it gave before does not give it again.
+    pub fn next_writer_from(&self, by: WriterIndex, somewhere: u16) -> Option<WriterIndex> {
+        let lane = lane(self.first(by))?;
+        let middle = *lane.start() | u32::from(somewhere);
+        let free = |index: &WriterIndex| !self.added.contains_key(index) && !self.removed.contains(index);
+        (middle..=*lane.end()).chain(lane.clone()).find(free)
     }
 
     /// The next epoch that the member `by` may start: unlike any that another starts at the same time.
     pub fn next_epoch(&self, by: WriterIndex) -> Option<u32> {
         let next = (self.epoch() >> 16).checked_add(1)?;
-        Some(next.checked_shl(16).filter(|_| next <= 0xffff)? | u32::from(u16::try_from(by).ok()?))
+        Some(next.checked_shl(16).filter(|_| next <= 0xffff)? | u32::from(u16::try_from(self.first(by)).ok()?))
     }
 
     /// Whether the member `by` may make this change now.
     pub(super) fn allows(&self, by: WriterIndex, entry: &Entry) -> bool {
+        let mine = |writer: &WriterIndex| lane(self.first(by)).is_some_and(|lane| lane.contains(writer));
+        let fresh = |writer: &WriterIndex, author: &[u8; 32]| {
+            mine(writer) && !self.added.contains_key(writer) && self.added.values().all(|m| m.author != *author)
+        };
         match entry {
-            Entry::Add(member) => {
-                let mine = lane(by).is_some_and(|lane| lane.contains(&member.writer));
-                let unused = |m: &Member| m.author != member.author;
-                mine && !self.added.contains_key(&member.writer) && self.added.values().all(unused)
-            }
+            Entry::Add(member) => fresh(&member.writer, &member.author),
+            Entry::Again { of, writer, author } => self.added.contains_key(of) && fresh(writer, author),
             Entry::Remove(writer) | Entry::Role(writer, _) => self.added.contains_key(writer),
             Entry::Epoch { epoch, .. } => *epoch > self.epoch() && self.next_epoch(by).is_some_and(|e| e == *epoch),
         }
@@ -110,10 +136,24 @@ impl Table {
                 }
                 Entry::Remove(writer) => {
                     self.removed.insert(*writer);
+                    self.removed.insert(self.first(*writer));
                 }
                 Entry::Role(writer, role) => {
-                    if let Some(member) = self.added.get_mut(writer) {
-                        member.role = *role;
+                    let first = self.first(*writer);
+                    let same: Vec<_> = self.same(first).map(|m| m.writer).collect();
+                    for writer in same {
+                        if let Some(member) = self.added.get_mut(&writer) {
+                            member.role = *role;
+                        }
+                    }
+                }
+                Entry::Again { of, writer, author } => {
+                    // Two admins that were asked at once: one key has one index.
+                    let taken = self.added.contains_key(writer) || self.added.values().any(|m| m.author == *author);
+                    if let Some(before) = self.added.get(of).filter(|_| !taken) {
+                        let again = Member { writer: *writer, author: *author, ..before.clone() };
+                        self.first.insert(*writer, self.first(*of));
+                        self.added.insert(*writer, again);
                     }
                 }
                 Entry::Epoch { epoch, boxes } => {

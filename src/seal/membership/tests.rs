@@ -134,6 +134,69 @@ fn an_author_key_belongs_to_one_member() {
 }
 
 #[test]
+fn a_device_that_goes_on_under_another_index_is_one_device() {
+    let again = |of, writer, n: u8| Entry::Again { of, writer, author: key(n).public() };
+    let mut m = founded();
+    add(&mut m, 0, 1, 1, Role::Writer);
+    m.append(&key(0), vec![again(1, 2, 11)], Time(3)).unwrap();
+    m.append(&key(0), vec![again(2, 3, 12)], Time(4)).unwrap();
+    assert_eq!(reopened(&m).table(), m.table());
+    assert_eq!(indexes(&m), [0, 1, 2, 3]);
+    assert_eq!((m.table().first(3), m.table().same(1).count()), (1, 3));
+    let now = m.table().member(3).unwrap();
+    assert_eq!((now.peer, now.name.as_str(), now.author), ([1; 32], "device 1", key(12).public()));
+    // Whatever is said of one index is said of all.
+    m.append(&key(0), vec![Entry::Role(2, Role::Reader)], Time(5)).unwrap();
+    assert!((1..4).all(|writer| m.table().member(writer).unwrap().role == Role::Reader));
+    m.append(&key(0), vec![Entry::Remove(1)], Time(6)).unwrap();
+    assert_eq!(indexes(&m), [0]);
+    // Nobody who is not there, and no key twice.
+    for bad in [again(9, 4, 13), again(0, 1, 13), again(0, 5, 11), again(0, 1 << 20, 13)] {
+        assert!(m.append(&key(0), vec![bad], Time(7)).is_err());
+    }
+}
+
+#[test]
+fn an_admin_that_does_not_know_of_a_removal_cannot_bring_anybody_back() {
+    let again = Entry::Again { of: 2, writer: (1 << 16) + 5, author: key(12).public() };
+    let mut m = founded();
+    add(&mut m, 0, 1, 1, Role::Admin);
+    add(&mut m, 0, 2, 2, Role::Writer);
+    let (mut here, mut there) = (m.clone(), m);
+    here.append(&key(0), vec![Entry::Remove(2)], Time(5)).unwrap();
+    there.append(&key(1), vec![again], Time(6)).unwrap();
+    assert_eq!(indexes(&there), [0, 1, 2, (1 << 16) + 5]);
+    here.merge(&there.bytes()).unwrap();
+    there.merge(&here.bytes()).unwrap();
+    assert_eq!((indexes(&here), here.table()), (vec![0, 1], there.table()));
+}
+
+#[test]
+fn an_admin_under_another_index_keeps_its_lane_and_two_that_were_asked_give_one_index() {
+    let mut m = founded();
+    add(&mut m, 0, 1, 1, Role::Admin);
+    let lane = 1 << 16;
+    m.append(&key(1), vec![Entry::Again { of: 1, writer: lane + 7, author: key(11).public() }], Time(3)).unwrap();
+    assert_eq!(m.table().next_writer(lane + 7), Some(lane));
+    assert_eq!(m.table().next_epoch(lane + 7), m.table().next_epoch(1));
+    m.append(&key(11), vec![Entry::Add(member(lane, 3, Role::Writer))], Time(4)).unwrap();
+    let (mut here, mut there) = (m.clone(), m);
+    let again = |writer| vec![Entry::Again { of: lane, writer, author: key(13).public() }];
+    here.append(&key(0), again(9), Time(5)).unwrap();
+    there.append(&key(11), again(lane + 1), Time(6)).unwrap();
+    here.merge(&there.bytes()).unwrap();
+    there.merge(&here.bytes()).unwrap();
+    assert_eq!(here.table(), there.table());
+    assert_eq!(here.table().everyone().filter(|(m, _)| m.author == key(13).public()).count(), 1);
+    // Somewhere in the middle, and round the end.
+    assert_eq!(here.table().next_writer_from(0, 0xffff), Some(0xffff));
+    assert_eq!(
+        here.table().next_writer_from(1, 0),
+        Some(if here.table().ever(lane + 1).is_some() { lane + 2 } else { lane + 1 })
+    );
+}
+
+#[test]
 fn a_record_without_its_parents_is_left_out_and_the_others_are_taken() {
     let mut m = founded();
     let start = m.clone();
