@@ -157,6 +157,7 @@ mod tests {
         lives
     }
 
+    #[allow(clippy::unnecessary_wraps)] // as it is asked for
     fn known(n: u8) -> Option<(LifeId, u64)> {
         Some((id(n), u64::from(n) * 3600))
     }

@@ -15,8 +15,8 @@ use crate::wire::peer::Class;
 
 /// Nothing of a walk for so long ends it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Whole trees of at most so many entries are brought here at once; larger ones as they are looked at.
-const FULL: u64 = 1_000_000;
+/// Whole trees of at most so many entries are brought here at once, some 80 bytes each; larger ones as they are looked at.
+const FULL: u64 = 4_000_000;
 
 /// Work until the replica is closed or the daemon ends.
 pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
