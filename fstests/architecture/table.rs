@@ -67,6 +67,7 @@ pub const FENCES: &[Fence] = &[
     fence("serde", ANYWHERE),
     fence("serde_json", &["wire/", "web/", "daemon/", "cli/"]),
     fence("sled", &["kv/"]),
+    fence("socket2", &["net/"]),
     fence("subtle", &["seal/"]),
     fence("tokio", &["kv/", "cas/", "fuse/", "net/", "web/", "daemon/", "cli/"]),
     fence("toml_edit", &["daemon/", "cli/"]),

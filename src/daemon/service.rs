@@ -89,7 +89,6 @@ impl Service {
         let known = self.volumes.find_or_make_default(&options.volume)?;
         let volume = self.volumes.open(&known)?;
         let reads = self.exchange.replica(known.id).is_some_and(|replica| !replica.role().writes());
-        let options = &MountOptions { read_only: options.read_only || reads, ..options.clone() };
         let service = Arc::downgrade(self);
         let files = Shown::new(self, &known, Arc::clone(volume.volume()));
         let dir = self.mounts.add(&known, &volume, files, options, move || {
@@ -98,7 +97,8 @@ impl Service {
             }
         })?;
         tracing::info!(volume = known.name, dir = %dir.display(), "mounted");
-        let (pid, read_only, damage) = (std::process::id(), options.read_only, volume.damage());
+        // The volume itself refuses what a reader may not: it may become a writer.
+        let (pid, read_only, damage) = (std::process::id(), options.read_only || reads, volume.damage());
         Ok(Mounted { volume: known.name, dir: dir.into(), pid, read_only, damage })
     }
 

@@ -70,6 +70,8 @@ impl Gathered {
 impl Volume {
     /// Others were told of the tree `raw`: what changes from now on is gathered.
     pub fn told(&self, raw: &Root) {
+        // Not between what a seal gathers and what it makes.
+        let _turn = self.sealing.lock();
         let current = self.ns.lock().roots.raw == *raw;
         let mut gathered = self.news.lock();
         gathered.forget();

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Volume;
 use crate::base::{Bid, Error, Kind, Result};
 use crate::cas::manifest;
-use crate::seal::Ref;
+use crate::seal::{Ref, Sealer};
 
 impl Volume {
     /// What a list of blocks is called in a question.
@@ -25,7 +25,9 @@ impl Volume {
         let enough = || Error::new(Kind::Interrupted, "answer a question", "");
         let sent = manifest::blocks_in(&self.blocks, (&root, level), range, |_, _, r| {
             let absent = || Error::new(Kind::NotFound, "answer a question", r.bid.to_string());
-            let sealed = self.blocks.log().get(&r.bid)?.ok_or_else(absent)?;
+            // What is damaged here would pass for a lie there, and would be fetched to go on.
+            let sealed = self.blocks.log().get(&r.bid)?.filter(|sealed| Sealer::verify_bid(&r.bid, sealed));
+            let sealed = sealed.ok_or_else(absent)?;
             if visit(sealed) { Ok(true) } else { Err(enough()) }
         });
         match sent {

@@ -59,7 +59,7 @@ impl Volume {
     pub fn be_reborn(&self, reborn: Reborn) -> Result<u64> {
         self.check_open()?;
         if self.writes_as() == (reborn.writer, reborn.incarnation) {
-            return Ok(0); // it was, and what came after failed
+            return self.sync_all().map(|()| 0); // it was, and what came after failed
         }
         let count = {
             let _turn = self.sealing.lock();

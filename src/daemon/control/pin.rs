@@ -39,7 +39,7 @@ pub fn list(service: &Service) -> Vec<PinStatus> {
 pub fn get(service: &Arc<Service>, at: &PathArg, sink: &mut dyn Sink) -> Result<PinStatus> {
     let place = service.place(at)?;
     let pin = Pin { id: id_of(&place)?, depth: None };
-    let state = follow(place.volume.volume(), &service.exchange, &pin, &mut |state| {
+    let state = follow(place.volume.volume(), &service.exchange, &pin, &|| true, &mut |state| {
         let done = state.bytes.saturating_sub(state.missing);
         sink.progress(Progress { stage: "fetching".into(), done, total: None, bytes: true })
     })?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exchange, Pin, PinState};
-use crate::base::{Bid, Result};
-use crate::net::{Fetching, Wanted};
+use crate::base::{Bid, Error, Kind, Result};
+use crate::net::{Fetching, Waited, Wanted};
 use crate::seal::{BlockType, Ref};
 use crate::volume::Volume;
 use crate::wire::peer::Class;
@@ -22,16 +22,20 @@ const AHEAD: usize = 3;
 /// What does not come within this is tried again later. Peers that are gone are noticed long before; a slow line is not
 /// to blame.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How often one that waits looks whether it is to go on.
+const LOOK: Duration = Duration::from_millis(200);
 
-/// Bring what `pin` covers and is not here; `report` hears the state as it goes, and may end it by an error.
+/// Bring what `pin` covers and is not here, while `goes_on` says so; `report` hears the state as it goes, and may end it by
+/// an error.
 pub fn follow(
     volume: &Arc<Volume>,
     exchange: &Exchange,
     pin: &Pin,
+    goes_on: &dyn Fn() -> bool,
     report: &mut dyn FnMut(PinState) -> Result<()>,
 ) -> Result<PinState> {
     loop {
-        let (state, came) = pass(volume, exchange, pin, report)?;
+        let (state, came) = pass(volume, exchange, pin, goes_on, report)?;
         // Lists that came say which data and which further lists there are.
         if came == 0 {
             report(state)?;
@@ -45,11 +49,13 @@ fn pass(
     volume: &Arc<Volume>,
     exchange: &Exchange,
     pin: &Pin,
+    goes_on: &dyn Fn() -> bool,
     report: &mut dyn FnMut(PinState) -> Result<()>,
 ) -> Result<(PinState, u64)> {
     let ino = volume.number_of(pin.id)?;
     let mut state = PinState::default();
-    let (mut data, mut lists) = (Bringing::new(volume, exchange), Bringing::new(volume, exchange));
+    let new = || Bringing::new(volume, exchange, goes_on);
+    let (mut data, mut lists) = (new(), new());
     volume.content_blocks(ino, pin.levels(), &mut |kind, _, r, local| {
         let is_data = kind == BlockType::Data;
         if is_data {
@@ -81,6 +87,7 @@ fn pass(
 struct Bringing<'a> {
     volume: &'a Volume,
     exchange: &'a Exchange,
+    goes_on: &'a dyn Fn() -> bool,
     next: Vec<Ref>,
     next_bytes: u64,
     under_way: VecDeque<(Vec<Ref>, Option<Fetching>)>,
@@ -92,10 +99,11 @@ struct Bringing<'a> {
 }
 
 impl<'a> Bringing<'a> {
-    fn new(volume: &'a Volume, exchange: &'a Exchange) -> Self {
+    fn new(volume: &'a Volume, exchange: &'a Exchange, goes_on: &'a dyn Fn() -> bool) -> Self {
         Self {
             volume,
             exchange,
+            goes_on,
             next: Vec::new(),
             next_bytes: 0,
             under_way: VecDeque::new(),
@@ -151,7 +159,16 @@ impl<'a> Bringing<'a> {
         }
         if let Some(mut fetching) = fetching {
             let mut came = vec![false; lacking.len()];
-            while let Some((index, block)) = fetching.next_blocking() {
+            loop {
+                let (index, block) = match fetching.next_within(LOOK) {
+                    Waited::Block(index, block) => (index, block),
+                    Waited::Over => break,
+                    Waited::NotYet if (self.goes_on)() => continue,
+                    Waited::NotYet => return Err(over()),
+                };
+                if !(self.goes_on)() {
+                    return Err(over());
+                }
                 let (Ok(bytes), Some(r), Some(came)) = (block, lacking.get(index), came.get_mut(index)) else {
                     continue;
                 };
@@ -171,4 +188,8 @@ impl<'a> Bringing<'a> {
         (self.count, self.bytes) = (self.count + count, self.bytes + bytes);
         taken
     }
+}
+
+fn over() -> Error {
+    Error::new(Kind::Interrupted, "bring what is pinned", "the volume is being closed")
 }

@@ -29,7 +29,7 @@ pub enum Task {
     /// Tell a peer that has just come where the others are.
     Greet(Peer),
     /// Give a member that asks for it another index, under this key.
-    Renew(Peer, [u8; 32]),
+    Renew(Peer, [u8; 32], [u8; 64]),
 }
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Inbox {
     heads: BTreeMap<[u8; 32], Waiting>,
     records: VecDeque<(Peer, Vec<u8>)>,
     greet: BTreeSet<Peer>,
-    renew: BTreeMap<Peer, [u8; 32]>,
+    renew: BTreeMap<Peer, ([u8; 32], [u8; 64])>,
     renewed: Option<Instant>,
     changed: Option<Instant>,
     /// Announcing rests until then, so that sealing takes a part of the time only.
@@ -85,8 +85,8 @@ impl Inbox {
     }
 
     /// A peer asks for another index. Of several questions the last counts.
-    pub fn renew(&mut self, peer: Peer, author: [u8; 32]) {
-        self.renew.insert(peer, author);
+    pub fn renew(&mut self, peer: Peer, author: [u8; 32], proof: [u8; 64]) {
+        self.renew.insert(peer, (author, proof));
     }
 
     /// A peer came: greet it, and try again what failed.
@@ -112,10 +112,10 @@ impl Inbox {
             return Some((Task::Head(author, waiting.from, waiting.head), waiting.pause));
         }
         if self.renewed.is_none_or(|last| now >= last + BETWEEN)
-            && let Some((peer, author)) = self.renew.pop_first()
+            && let Some((peer, (author, proof))) = self.renew.pop_first()
         {
             self.renewed = Some(now);
-            return Some((Task::Renew(peer, author), FIRST_PAUSE));
+            return Some((Task::Renew(peer, author, proof), FIRST_PAUSE));
         }
         None
     }

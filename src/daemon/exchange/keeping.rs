@@ -234,7 +234,7 @@ impl Exchange {
                 }
             }
             // A head comes again as one to keep, once what is below it is here.
-            Word::Head(_) | Word::Holds { .. } | Word::Renew(_) => {}
+            Word::Head(_) | Word::Holds { .. } | Word::Renew(..) => {}
         }
     }
 }

@@ -143,7 +143,7 @@ impl Pins {
                 if self.inner.lock().closed {
                     return;
                 }
-                match follow(&replica.volume, &exchange, &pin, &mut |_| Ok(())) {
+                match follow(&replica.volume, &exchange, &pin, &|| !self.inner.lock().closed, &mut |_| Ok(())) {
                     Ok(state) => drop(self.inner.lock().states.insert(pin.id, state)),
                     Err(error) => tracing::debug!(volume = replica.known.name, error = %error.chain(), "a pin waits"),
                 }

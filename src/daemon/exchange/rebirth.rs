@@ -10,9 +10,9 @@ use super::word::Word;
 use super::{Exchange, Replica};
 use crate::base::port::{Entropy, System};
 use crate::base::sync::Mutex;
-use crate::base::{Error, Kind, Result, WriterIndex};
+use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::net::Peer;
-use crate::seal::membership::{Entry, Membership, Role};
+use crate::seal::membership::{Entry, Member, Membership, Role, is_proven, prove};
 use crate::volume::Reborn;
 
 /// A device becomes another writer so often, at most: each takes room in the membership for good.
@@ -78,7 +78,8 @@ impl Exchange {
         let volumes = self.volumes()?;
         let key = volumes.device().author_key(replica.known.id, found.incarnation);
         if replica.role() == Role::Admin && replica.author(&key.public()).is_none() {
-            self.give_index(replica, &self.me(), key.public())?;
+            let proof = self.proof(replica, &key.public())?;
+            self.give_index(replica, &self.me(), (key.public(), proof))?;
         }
         let Some(member) = replica.author(&key.public()) else {
             return self.ask_for_index(replica, key.public());
@@ -116,25 +117,43 @@ impl Exchange {
             next
         };
         if let Some(peer) = next {
-            return net.push_head_to(&peer, replica.known.id, &Word::Renew(author).encode());
+            let proof = self.proof(replica, &author)?;
+            return net.push_head_to(&peer, replica.known.id, &Word::Renew(author, proof).encode());
         }
         let error = Error::new(Kind::Unreachable, "become another writer", &replica.known.name);
         Err(error.with_source("no device that may change the members is connected"))
     }
 
-    /// Give the member `peer`, which asks for it, another index under the key `author`.
-    pub(super) fn give_index(self: &Arc<Self>, replica: &Replica, peer: &Peer, author: [u8; 32]) -> Result<()> {
+    /// Who this device was says who it will be.
+    fn proof(&self, replica: &Replica, author: &[u8; 32]) -> Result<[u8; 64]> {
+        let (_, incarnation) = replica.volume.writes_as();
+        let before = self.volumes()?.device().author_key(replica.known.id, incarnation);
+        Ok(prove(replica.known.id, &before, author))
+    }
+
+    /// Give the member `peer`, which asks for it, another index under a key that it proves to be its own.
+    pub(super) fn give_index(
+        self: &Arc<Self>,
+        replica: &Replica,
+        peer: &Peer,
+        key: ([u8; 32], [u8; 64]),
+    ) -> Result<()> {
         if replica.role() != Role::Admin {
             return Ok(()); // another was asked as well
         }
         self.change_members(&replica.known, |membership, me| {
-            Ok(another(membership, me, peer, author)?.into_iter().collect())
+            Ok(another((replica.known.id, membership), me, peer, key)?.into_iter().collect())
         })
     }
 }
 
 /// The entry that gives the member `peer` another index; `None` if it has that already.
-fn another(membership: &Membership, me: WriterIndex, peer: &Peer, author: [u8; 32]) -> Result<Option<Entry>> {
+fn another(
+    (id, membership): (VolumeId, &Membership),
+    me: WriterIndex,
+    peer: &Peer,
+    (author, proof): ([u8; 32], [u8; 64]),
+) -> Result<Option<Entry>> {
     let table = membership.table();
     let refuse = |why: &'static str| {
         Err(Error::new(Kind::NotPermitted, "go on as another writer", peer.to_string()).with_source(why))
@@ -145,8 +164,9 @@ fn another(membership: &Membership, me: WriterIndex, peer: &Peer, author: [u8; 3
     if table.everyone().filter(|(m, _)| m.peer == peer.0).count() > MOST {
         return refuse("it did so too often: remove the device, and invite it again");
     }
-    let Some(before) = table.members().filter(|m| m.peer == peer.0 && m.role.reads()).last() else {
-        return refuse("it is no member that reads");
+    let was = |m: &&Member| m.peer == peer.0 && m.role.reads() && is_proven(id, &m.author, &author, &proof);
+    let Some(before) = table.members().find(was) else {
+        return refuse("it is no member that reads, or does not prove which");
     };
     // An admin that was set back itself may not know which indexes it gave.
     let mut somewhere = [0; 2];
@@ -154,16 +174,14 @@ fn another(membership: &Membership, me: WriterIndex, peer: &Peer, author: [u8; 3
     let Some(writer) = table.next_writer_from(me, u16::from_le_bytes(somewhere)) else {
         return refuse("only the founder and admins it let in itself can let devices in");
     };
-    Ok(Some(Entry::Again { of: before.writer, writer, author }))
+    Ok(Some(Entry::Again { of: before.writer, writer, author, proof }))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::base::VolumeId;
     use crate::base::port::Time;
-    use crate::seal::membership::Member;
     use crate::seal::{DeviceRoot, box_key};
 
     const ID: VolumeId = VolumeId([3; 16]);
@@ -190,16 +208,24 @@ mod tests {
         }
         membership.append(&key, vec![Entry::Remove(4)], Time(0)).unwrap();
         for stranger in [3, 4, 9] {
-            assert_eq!(another(&membership, 0, &Peer([stranger; 32]), [9; 32]).unwrap_err().kind(), Kind::NotPermitted);
+            let device = DeviceRoot::new([stranger + 1; 32]);
+            let proof = prove(ID, &device.author_key(ID, 0), &[9; 32]);
+            let asked = another((ID, &membership), 0, &Peer([stranger; 32]), ([9; 32], proof));
+            assert_eq!(asked.unwrap_err().kind(), Kind::NotPermitted);
         }
+        let was = DeviceRoot::new([2; 32]).author_key(ID, 0);
+        let proof = |n: u8| prove(ID, &was, &[n; 32]);
         let mut given = 0;
         for n in 100..200_u8 {
-            let Ok(Some(entry)) = another(&membership, 0, &Peer([1; 32]), [n; 32]) else { break };
+            let Ok(Some(entry)) = another((ID, &membership), 0, &Peer([1; 32]), ([n; 32], proof(n))) else { break };
             membership.append(&key, vec![entry], Time(0)).unwrap();
             let new = membership.table().members().find(|m| m.author == [n; 32]).unwrap();
             assert_eq!((new.peer, new.role, new.name.as_str()), ([1; 32], Role::Writer, "d1"));
             assert_eq!(membership.table().first(new.writer), 1);
-            assert!(another(&membership, 0, &Peer([1; 32]), [n; 32]).unwrap().is_none(), "asked again");
+            assert!(
+                another((ID, &membership), 0, &Peer([1; 32]), ([n; 32], proof(n))).unwrap().is_none(),
+                "asked again"
+            );
             given += 1;
         }
         assert_eq!(given, MOST);

@@ -7,7 +7,6 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use super::Exchange;
-use super::ahead::Ahead;
 use crate::base::{Error, Kind, Result, VolumeId};
 use crate::cas::Fetch;
 use crate::net::{Net, Walk, Wanted};
@@ -16,19 +15,18 @@ use crate::volume::Volume;
 use crate::wire::peer::Class;
 
 /// Nothing of an answer for so long: block by block, then.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The others that have a volume.
 pub struct Remote {
     exchange: Weak<Exchange>,
     volume: VolumeId,
-    ahead: Ahead,
 }
 
 impl Remote {
     /// Those that have `volume`.
     pub fn new(exchange: Weak<Exchange>, volume: VolumeId) -> Self {
-        Self { exchange, volume, ahead: Ahead::default() }
+        Self { exchange, volume }
     }
 }
 
@@ -65,7 +63,7 @@ impl Fetch for Remote {
         let Some(exchange) = self.exchange.upgrade() else { return };
         let Some(replica) = exchange.replica(self.volume) else { return };
         for (class, refs) in [(Class::Interactive, now), (Class::Readahead, later)] {
-            self.ahead.ask(&exchange, &replica.volume, class, refs);
+            replica.ahead.ask(&exchange, &replica.volume, class, refs);
         }
     }
 

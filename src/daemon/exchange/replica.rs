@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use super::ahead::Ahead;
 use super::feeding::{self, Feeding};
 use super::holds::Holds;
 use super::inbox::{Inbox, Task};
@@ -44,12 +45,16 @@ pub struct Replica {
     heard: Mutex<BTreeMap<WriterIndex, (u64, Instant)>>,
     /// By author: the trees of the head merged last, to ask for differences.
     pub(super) learned: Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>,
+    /// What readers here will want.
+    pub(super) ahead: Ahead,
     /// What is kept here whole.
     pub pins: Pins,
     /// What others are asked to hold.
     pub holds: Holds,
     /// The newest heads of others.
     pub remembered: Remembered,
+    /// Trees that were taken over and are not all here yet.
+    pub(super) names: Mutex<Vec<Vec<u8>>>,
     /// What is known of having been set back.
     pub(super) rebirth: Rebirth,
     /// What is given to members that keep it without reading it.
@@ -87,9 +92,11 @@ impl Replica {
             said: Mutex::new(None),
             heard: Mutex::default(),
             learned: Mutex::default(),
+            ahead: Ahead::default(),
             pins: Pins::open(pins),
             holds: Holds::default(),
             remembered: Remembered::open(home.volume(known_id).join("heads")),
+            names: Mutex::default(),
             rebirth: Rebirth::default(),
             feeding: Feeding::default(),
             threads: Mutex::default(),
@@ -120,6 +127,7 @@ impl Replica {
         self.watch.lock().take();
         self.inbox.lock().closed = true;
         self.bell.notify_all();
+        self.ahead.close();
         self.pins.close();
         self.feeding.close();
         self.holds.close();
@@ -155,8 +163,8 @@ impl Replica {
     }
 
     /// A member asks for another index.
-    pub fn renew(&self, peer: Peer, author: [u8; 32]) {
-        self.inbox.lock().renew(peer, author);
+    pub fn renew(&self, peer: Peer, author: [u8; 32], proof: [u8; 64]) {
+        self.inbox.lock().renew(peer, author, proof);
         self.bell.notify_all();
     }
 
@@ -276,6 +284,12 @@ impl Replica {
     /// Whether `peer` is a member that can read.
     pub fn reads(&self, peer: &Peer) -> bool {
         self.membership.read().table().readers().any(|m| m.peer == peer.0)
+    }
+
+    /// Whether two indexes are of one device.
+    pub fn is_same(&self, one: WriterIndex, other: WriterIndex) -> bool {
+        let membership = self.membership.read();
+        membership.table().first(one) == membership.table().first(other)
     }
 
     /// The member that signs as `author`, whatever it may do.

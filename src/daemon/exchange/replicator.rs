@@ -30,9 +30,10 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
                     greet(replica, &exchange, net, &peer);
                 }
                 exchange.go_on(replica);
+                bring_names(replica, &exchange);
             }
             Task::Records(from, records) => take_records(replica, &exchange, &from, &records),
-            Task::Renew(peer, author) => renew(replica, &exchange, &peer, author),
+            Task::Renew(peer, author, proof) => renew(replica, &exchange, &peer, (author, proof)),
             Task::Head(author, from, head) => {
                 if let Err(error) = take_in(replica, &exchange, net.as_deref(), (&author, &head), &from) {
                     let volume = &replica.known.name;
@@ -90,9 +91,9 @@ fn greet(replica: &Arc<Replica>, exchange: &Exchange, net: &Net, peer: &Peer) {
 }
 
 /// A member was set back and asks for another index.
-fn renew(replica: &Arc<Replica>, exchange: &Arc<Exchange>, peer: &Peer, author: [u8; 32]) {
+fn renew(replica: &Arc<Replica>, exchange: &Arc<Exchange>, peer: &Peer, key: ([u8; 32], [u8; 64])) {
     let (volume, device) = (&replica.known.name, replica.name_of(peer));
-    match exchange.give_index(replica, peer, author) {
+    match exchange.give_index(replica, peer, key) {
         Ok(()) => tracing::info!(volume, device, "{device} was set back or copied: it goes on as another writer"),
         Err(error) => {
             tracing::warn!(volume, device, error = %error.chain(), "{device} was set back or copied and cannot go on");
@@ -130,7 +131,7 @@ fn take_in(
         return Ok(());
     }
     let offer = volume.offered(author, head)?;
-    if offer.writer != writer.writer {
+    if !replica.is_same(offer.writer, writer.writer) {
         let why = "it names another writer's index";
         return Err(Error::new(Kind::Corrupt, "merge a head", &writer.name).with_source(why));
     }
@@ -161,13 +162,9 @@ fn take_in(
     }
     replica.note(writer.writer, offer.seq);
     tell(replica, &writer.name, &merged);
-    if merged.adopted
-        && offer.entries <= FULL
-        && let Some(net) = net
-    {
-        for tree in &offer.trees {
-            walk(replica, net, from, tree, None);
-        }
+    if merged.adopted && offer.entries <= FULL {
+        *replica.names.lock() = offer.trees.clone();
+        bring_names(replica, exchange);
     }
     replica.learned.lock().insert(*author, offer.trees);
     if merged.touched > 0 || merged.adopted {
@@ -175,6 +172,17 @@ fn take_in(
         replica.pins.ring();
     }
     Ok(())
+}
+
+/// All of the trees that were taken over, from any member that is connected; what is not brought now is brought when the next
+/// one comes.
+fn bring_names(replica: &Arc<Replica>, exchange: &Exchange) {
+    let (Some(net), me) = (exchange.net(), exchange.me()) else { return };
+    let mut trees = std::mem::take(&mut *replica.names.lock());
+    for peer in replica.peers(&me).filter(|peer| replica.reads(peer) && net.is_connected(peer)) {
+        trees.retain(|tree| !walk(replica, &net, &peer, tree, None));
+    }
+    *replica.names.lock() = trees;
 }
 
 /// Send the newest head known of `author` to its device, if that is who brought another.
@@ -201,8 +209,8 @@ fn bring(replica: &Replica, net: &Net, (author, head): (&[u8; 32], &[u8]), from:
     }
 }
 
-/// Bring blocks of a tree, each only if the tree refers to it; whoever sends another is asked no further.
-fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<u8>>) {
+/// Bring blocks of a tree, each only if the tree refers to it; whoever sends another is asked no further. Whether all came.
+fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<u8>>) -> bool {
     let question = Walk::Diff { root: tree.to_vec(), old };
     let walking = net.walk(from, replica.known.id, question, Class::Metadata, PATIENCE);
     let volume = &replica.volume;
@@ -219,6 +227,7 @@ fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<
         }
         Ok(count)
     });
+    let whole = brought.is_ok();
     match brought {
         Ok(count) => tracing::debug!(volume = replica.known.name, count, "tree blocks came"),
         Err(error) if error.kind() == Kind::Corrupt => {
@@ -227,6 +236,7 @@ fn walk(replica: &Replica, net: &Net, from: &Peer, tree: &[u8], old: Option<Vec<
         }
         Err(error) => tracing::debug!(volume = replica.known.name, error = %error.chain(), "a walk ended early"),
     }
+    whole
 }
 
 /// A line a person understands.

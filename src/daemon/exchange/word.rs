@@ -39,8 +39,9 @@ pub enum Word {
         /// Signed by who sends it.
         head: Vec<u8>,
     },
-    /// This device was set back: a member that may is asked to give it another index, under this key.
-    Renew([u8; 32]),
+    /// This device was set back: a member that may is asked to give it another index, under this key. With the proof that
+    /// it held the key before.
+    Renew([u8; 32], [u8; 64]),
     /// The answer, in the order of the question.
     Holds {
         /// Of the question.
@@ -68,7 +69,7 @@ impl Word {
         match self {
             Self::Head(head) => tagged(HEAD, head),
             Self::Members(records) => tagged(MEMBERS, records),
-            Self::Renew(author) => tagged(RENEW, author),
+            Self::Renew(author, proof) => tagged(RENEW, &[&author[..], proof].concat()),
             Self::Addresses(list) => {
                 let mut out = vec![ADDRESSES];
                 for (peer, addresses) in list.iter().take(MOST) {
@@ -117,7 +118,10 @@ impl Word {
             HEAD => Some(Self::Head(body.to_vec())),
             MEMBERS => Some(Self::Members(body.to_vec())),
             ADDRESSES => addresses(body).map(Self::Addresses),
-            RENEW => body.try_into().ok().map(Self::Renew),
+            RENEW => {
+                let (author, proof) = body.split_first_chunk()?;
+                Some(Self::Renew(*author, proof.try_into().ok()?))
+            }
             ASK => ask(body),
             HOLDS => holds(body),
             OFFER => offer(body),
@@ -216,8 +220,8 @@ mod tests {
         let keep = Word::Keep { number: 7, head: vec![9] };
         assert_eq!(keep.encode(), [6, 7, 0, 0, 0, 9]);
         assert_eq!(Word::decode(&[6, 7, 0, 0, 0, 9]), Some(keep));
-        let renew = [&[7][..], &[9; 32]].concat();
-        assert_eq!((Word::decode(&renew), Word::Renew([9; 32]).encode()), (Some(Word::Renew([9; 32])), renew.clone()));
+        let (renew, word) = ([&[7][..], &[9; 32], &[8; 64]].concat(), Word::Renew([9; 32], [8; 64]));
+        assert_eq!((word.encode(), Word::decode(&renew)), (renew.clone(), Some(word)));
         assert_eq!(Word::decode(&renew[..32]), None);
     }
 

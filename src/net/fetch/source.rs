@@ -27,7 +27,7 @@ pub(super) struct Source {
     rate: f64,
     /// The best figure since `since`.
     best: f64,
-    since: Duration,
+    since: Option<Duration>,
     rtt: Option<Duration>,
     /// Bytes asked of it and not arrived, of all classes.
     pub outstanding: u64,
@@ -46,7 +46,7 @@ impl Source {
         Self {
             rate: FIRST_RATE,
             best: 0.0,
-            since: Duration::ZERO,
+            since: None,
             rtt,
             outstanding: 0,
             bulk: 0,
@@ -73,8 +73,8 @@ impl Source {
             return;
         }
         self.best = self.best.max(rate);
-        if now.saturating_sub(self.since) >= MEMORY {
-            (self.rate, self.best, self.since) = (self.best, rate, now);
+        if now.saturating_sub(*self.since.get_or_insert(now)) >= MEMORY {
+            (self.rate, self.best, self.since) = (self.best, rate, Some(now));
         }
     }
 

@@ -9,18 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::connection_limits::{Behaviour as Limits, ConnectionLimits};
+use libp2p::core::ConnectedPoint;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    Swarm, SwarmBuilder, autonat, dcutr, identify, mdns, memory_connection_limits, noise, ping, relay, tcp, upnp, yamux,
+    PeerId, Swarm, SwarmBuilder, Transport, autonat, dcutr, identify, mdns, memory_connection_limits, noise, ping,
+    relay, tcp, upnp, yamux,
 };
 
 use super::gate::Gate;
 use super::{NetSetup, Serve};
 use crate::base::{Error, Kind, Result};
 use exchange::Exchange;
+use socket2::SockRef;
 
 /// Between pings, which also measure the round trip.
 const PING: Duration = Duration::from_secs(60);
@@ -32,6 +37,8 @@ const QUIC_DEAD: Duration = Duration::from_secs(75);
 const UNUSED: Duration = Duration::from_secs(10);
 /// For the handshakes of a connection.
 const HANDSHAKE: Duration = Duration::from_secs(20);
+/// Bytes of a connection that the kernel holds and has not sent yet, at most.
+const UNSENT: u32 = 128 << 10;
 /// Memory of the whole process above which no connection is accepted.
 const MOST_MEMORY: usize = 1 << 30;
 /// Between repeated identify messages.
@@ -59,14 +66,14 @@ pub(super) fn build(setup: &NetSetup, gate: Arc<Gate>, serve: Arc<dyn Serve>) ->
     let options = Options { mdns: setup.mdns, upnp: setup.upnp, traverse: setup.traverse };
     let swarm = SwarmBuilder::with_existing_identity(keys)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|e| failed("tcp").with_source(e))?
         .with_quic_config(|mut config| {
             config.keep_alive_interval = QUIC_ALIVE;
             config.max_idle_timeout = u32::try_from(QUIC_DEAD.as_millis()).unwrap_or(u32::MAX);
             config.max_concurrent_stream_limit = 64;
             config
         })
+        .with_other_transport(over_tcp)
+        .map_err(|e| failed("tcp").with_source(e))?
         .with_dns()
         .map_err(|e| failed("name resolution").with_source(e))?
         .with_relay_client(noise::Config::new, yamux::Config::default)
@@ -82,6 +89,23 @@ pub(super) fn build(setup: &NetSetup, gate: Arc<Gate>, serve: Arc<dyn Serve>) ->
         .with_connection_timeout(HANDSHAKE)
         .build();
     Ok(swarm)
+}
+
+/// TCP with Noise and Yamux. What waits in the kernel to be sent is kept short: an answer somebody waits for would have to
+/// wait behind it.
+fn over_tcp(
+    keys: &Keypair,
+) -> std::result::Result<Boxed<(PeerId, StreamMuxerBox)>, Box<dyn std::error::Error + Send + Sync>> {
+    let short = |stream: tcp::tokio::TcpStream, _: ConnectedPoint| {
+        if let Err(error) = SockRef::from(&stream.0).set_tcp_notsent_lowat(UNSENT) {
+            tracing::debug!(%error, "the kernel may hold more unsent than it should");
+        }
+        stream
+    };
+    let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)).map(short);
+    let upgraded = transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(keys)?);
+    let muxed = upgraded.multiplex(yamux::Config::default()).timeout(HANDSHAKE);
+    Ok(muxed.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection))).boxed())
 }
 
 #[derive(Clone, Copy)]

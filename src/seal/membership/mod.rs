@@ -14,7 +14,7 @@ use super::cursor::Cursor;
 use crate::base::port::Time;
 use crate::base::{Digest, Error, Kind, Result, VolumeId, hash};
 
-pub use record::{Entry, MAX_DEVICE_NAME, MAX_RECORD, Member, Record};
+pub use record::{Entry, MAX_DEVICE_NAME, MAX_RECORD, Member, Record, is_proven, prove};
 pub(super) use record::{name, put_name};
 pub use table::{Boxes, Table};
 
@@ -219,7 +219,7 @@ impl Membership {
         let mut table = fold(before);
         let Some(by) = table.authority(&record.signer, &self.founder) else { return false };
         record.entries.iter().all(|entry| {
-            let allowed = table.allows(by, entry);
+            let allowed = table.allows(self.volume, by, entry);
             table.apply(&Record { entries: vec![entry.clone()], ..record.clone() });
             allowed
         })

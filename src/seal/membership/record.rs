@@ -52,6 +52,8 @@ pub enum Entry {
         writer: WriterIndex,
         /// Signs its heads from now on.
         author: [u8; 32],
+        /// By the key that signed its heads until now, see [`prove`]: nobody goes on as another's device.
+        proof: [u8; SIGNATURE],
     },
     /// A new epoch, its secret sealed to each reader; see `boxed`.
     Epoch {
@@ -153,11 +155,12 @@ fn put_entry(out: &mut Vec<u8>, entry: &Entry) -> Option<()> {
             out.extend_from_slice(&writer.to_le_bytes());
             out.push(role.byte());
         }
-        Entry::Again { of, writer, author } => {
+        Entry::Again { of, writer, author, proof } => {
             out.push(AGAIN);
             out.extend_from_slice(&of.to_le_bytes());
             out.extend_from_slice(&writer.to_le_bytes());
             out.extend_from_slice(author);
+            out.extend_from_slice(proof);
         }
         Entry::Epoch { epoch, boxes } => {
             out.push(EPOCH);
@@ -189,9 +192,28 @@ fn entry(cursor: &mut Cursor<'_>) -> Option<Entry> {
             let boxes = (0..count).map(|_| Some((cursor.number()?, cursor.array()?))).collect::<Option<_>>()?;
             Entry::Epoch { epoch, boxes }
         }
-        AGAIN => Entry::Again { of: cursor.number()?, writer: cursor.number()?, author: cursor.array()? },
+        AGAIN => Entry::Again {
+            of: cursor.number()?,
+            writer: cursor.number()?,
+            author: cursor.array()?,
+            proof: cursor.array()?,
+        },
         _ => return None,
     })
+}
+
+/// What a device signs with its key `key`, to go on in `volume` with the key `author`.
+pub fn prove(volume: VolumeId, key: &AuthorKey, author: &[u8; 32]) -> [u8; SIGNATURE] {
+    key.sign(&claim(volume, author))
+}
+
+/// Whether `before` signed that.
+pub fn is_proven(volume: VolumeId, before: &[u8; 32], author: &[u8; 32], proof: &[u8; SIGNATURE]) -> bool {
+    author::verify(before, &claim(volume, author), proof)
+}
+
+fn claim(volume: VolumeId, author: &[u8; 32]) -> Vec<u8> {
+    [&b"lovage again"[..], &volume.0, author].concat()
 }
 
 /// A name with its length in one byte; `None` if it is too long or has control characters.

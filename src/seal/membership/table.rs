@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
-use super::record::{Entry, Member, Record};
-use crate::base::WriterIndex;
+use super::record::{Entry, Member, Record, is_proven};
+use crate::base::{VolumeId, WriterIndex};
 use crate::seal::boxed::BOXED;
 
 /// Sealed secrets of one epoch, by reader.
@@ -103,7 +103,10 @@ impl Table {
     pub fn next_writer_from(&self, by: WriterIndex, somewhere: u16) -> Option<WriterIndex> {
         let lane = lane(self.first(by))?;
         let middle = *lane.start() | u32::from(somewhere);
-        let free = |index: &WriterIndex| !self.added.contains_key(index) && !self.removed.contains(index);
+        let used = |index: &WriterIndex| {
+            self.added.contains_key(index) || self.first.contains_key(index) || self.removed.contains(index)
+        };
+        let free = |index: &WriterIndex| !used(index);
         (middle..=*lane.end()).chain(lane.clone()).find(free)
     }
 
@@ -114,15 +117,18 @@ impl Table {
     }
 
     /// Whether the member `by` may make this change now.
-    pub(super) fn allows(&self, by: WriterIndex, entry: &Entry) -> bool {
+    pub(super) fn allows(&self, volume: VolumeId, by: WriterIndex, entry: &Entry) -> bool {
         let mine = |writer: &WriterIndex| lane(self.first(by)).is_some_and(|lane| lane.contains(writer));
         let fresh = |writer: &WriterIndex, author: &[u8; 32]| {
             mine(writer) && !self.added.contains_key(writer) && self.added.values().all(|m| m.author != *author)
         };
         match entry {
             Entry::Add(member) => fresh(&member.writer, &member.author),
-            Entry::Again { of, writer, author } => self.added.contains_key(of) && fresh(writer, author),
-            Entry::Remove(writer) | Entry::Role(writer, _) => self.added.contains_key(writer),
+            Entry::Again { of, writer, author, proof } => {
+                let before = self.added.get(of);
+                fresh(writer, author) && before.is_some_and(|m| is_proven(volume, &m.author, author, proof))
+            }
+            Entry::Remove(writer) | Entry::Role(writer, _) => self.added.contains_key(&self.first(*writer)),
             Entry::Epoch { epoch, .. } => *epoch > self.epoch() && self.next_epoch(by).is_some_and(|e| e == *epoch),
         }
     }
@@ -147,12 +153,14 @@ impl Table {
                         }
                     }
                 }
-                Entry::Again { of, writer, author } => {
-                    // Two admins that were asked at once: one key has one index.
+                Entry::Again { of, writer, author, .. } => {
+                    // Two admins that were asked at once: one key has one index, and the other stands for it.
                     let taken = self.added.contains_key(writer) || self.added.values().any(|m| m.author == *author);
+                    if !self.added.contains_key(writer) {
+                        self.first.insert(*writer, self.first(*of));
+                    }
                     if let Some(before) = self.added.get(of).filter(|_| !taken) {
                         let again = Member { writer: *writer, author: *author, ..before.clone() };
-                        self.first.insert(*writer, self.first(*of));
                         self.added.insert(*writer, again);
                     }
                 }

@@ -135,7 +135,12 @@ fn an_author_key_belongs_to_one_member() {
 
 #[test]
 fn a_device_that_goes_on_under_another_index_is_one_device() {
-    let again = |of, writer, n: u8| Entry::Again { of, writer, author: key(n).public() };
+    let again = |of: WriterIndex, writer, n: u8| {
+        // By whom it was until now.
+        let before = [0, 1, 11, 12].get(of as usize).map_or(99, |n| *n);
+        let proof = prove(VOLUME, &key(before), &key(n).public());
+        Entry::Again { of, writer, author: key(n).public(), proof }
+    };
     let mut m = founded();
     add(&mut m, 0, 1, 1, Role::Writer);
     m.append(&key(0), vec![again(1, 2, 11)], Time(3)).unwrap();
@@ -151,14 +156,17 @@ fn a_device_that_goes_on_under_another_index_is_one_device() {
     m.append(&key(0), vec![Entry::Remove(1)], Time(6)).unwrap();
     assert_eq!(indexes(&m), [0]);
     // Nobody who is not there, and no key twice.
-    for bad in [again(9, 4, 13), again(0, 1, 13), again(0, 5, 11), again(0, 1 << 20, 13)] {
+    let stolen = prove(VOLUME, &key(1), &key(13).public());
+    let stolen = Entry::Again { of: 0, writer: 5, author: key(13).public(), proof: stolen };
+    for bad in [again(9, 4, 13), again(0, 1, 13), again(0, 5, 11), again(0, 1 << 20, 13), stolen] {
         assert!(m.append(&key(0), vec![bad], Time(7)).is_err());
     }
 }
 
 #[test]
 fn an_admin_that_does_not_know_of_a_removal_cannot_bring_anybody_back() {
-    let again = Entry::Again { of: 2, writer: (1 << 16) + 5, author: key(12).public() };
+    let proof = prove(VOLUME, &key(2), &key(12).public());
+    let again = Entry::Again { of: 2, writer: (1 << 16) + 5, author: key(12).public(), proof };
     let mut m = founded();
     add(&mut m, 0, 1, 1, Role::Admin);
     add(&mut m, 0, 2, 2, Role::Writer);
@@ -176,24 +184,29 @@ fn an_admin_under_another_index_keeps_its_lane_and_two_that_were_asked_give_one_
     let mut m = founded();
     add(&mut m, 0, 1, 1, Role::Admin);
     let lane = 1 << 16;
-    m.append(&key(1), vec![Entry::Again { of: 1, writer: lane + 7, author: key(11).public() }], Time(3)).unwrap();
+    let proof = prove(VOLUME, &key(1), &key(11).public());
+    let again = Entry::Again { of: 1, writer: lane + 7, author: key(11).public(), proof };
+    m.append(&key(1), vec![again], Time(3)).unwrap();
     assert_eq!(m.table().next_writer(lane + 7), Some(lane));
     assert_eq!(m.table().next_epoch(lane + 7), m.table().next_epoch(1));
     m.append(&key(11), vec![Entry::Add(member(lane, 3, Role::Writer))], Time(4)).unwrap();
     let (mut here, mut there) = (m.clone(), m);
-    let again = |writer| vec![Entry::Again { of: lane, writer, author: key(13).public() }];
+    let proof = prove(VOLUME, &key(3), &key(13).public());
+    let again = |writer| vec![Entry::Again { of: lane, writer, author: key(13).public(), proof }];
     here.append(&key(0), again(9), Time(5)).unwrap();
     there.append(&key(11), again(lane + 1), Time(6)).unwrap();
     here.merge(&there.bytes()).unwrap();
     there.merge(&here.bytes()).unwrap();
     assert_eq!(here.table(), there.table());
     assert_eq!(here.table().everyone().filter(|(m, _)| m.author == key(13).public()).count(), 1);
+    assert!([9, lane + 1].iter().all(|writer| here.table().first(*writer) == lane), "both stand for it");
+    let mut out = here.clone();
+    let other = if here.table().ever(9).is_some() { lane + 1 } else { 9 };
+    out.append(&key(0), vec![Entry::Remove(other)], Time(8)).unwrap();
+    assert_eq!(indexes(&out), [0, 1, lane + 7]);
     // Somewhere in the middle, and round the end.
     assert_eq!(here.table().next_writer_from(0, 0xffff), Some(0xffff));
-    assert_eq!(
-        here.table().next_writer_from(1, 0),
-        Some(if here.table().ever(lane + 1).is_some() { lane + 2 } else { lane + 1 })
-    );
+    assert_eq!(here.table().next_writer_from(1, 0), Some(lane + 2));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::base::sync::Mutex;
-use crate::cas::manifest::{Content, Extent, extents};
-use crate::seal::Ref;
+use crate::cas::manifest::{Content, blocks_in};
+use crate::seal::{BlockType, Ref};
 use crate::volume::api::Ino;
 use crate::volume::{Inode, Volume};
 
@@ -64,13 +64,15 @@ impl Volume {
             return;
         }
         let range = range.start..range.end.min(size);
-        if !self.blocks.contains(root) {
-            self.blocks.fetch_range((root, *level), range.clone());
+        let root = (root, *level);
+        let (mut now, whole) = self.absent(root, &range);
+        if !whole {
+            self.blocks.fetch_range(root, range.clone());
+            now = self.absent(root, &range).0;
         }
-        let now = self.absent(content, range.clone());
         let ahead = {
             let mut readers = self.readers.0.lock();
-            if now.is_empty() && !readers.contains_key(&inode.ino) {
+            if now.is_empty() && whole && !readers.contains_key(&inode.ino) {
                 return;
             }
             if readers.len() >= FILES && !readers.contains_key(&inode.ino) {
@@ -82,24 +84,24 @@ impl Volume {
             }
             ahead
         };
-        let later = if ahead.is_empty() { Vec::new() } else { self.absent(content, ahead) };
+        let later = if ahead.is_empty() { Vec::new() } else { self.absent(root, &ahead).0 };
         self.blocks.fetch_ahead(if now.len() > 1 { &now } else { &[] }, &later);
     }
 
-    /// Blocks of data in `range` that are not here, each once, as far as the lists of them are.
-    fn absent(&self, content: &Content, range: Range<u64>) -> Vec<Ref> {
-        let Content::Tree { root, .. } = content else { return Vec::new() };
-        if !self.blocks.contains(root) {
-            return Vec::new();
-        }
-        let spans = extents(&self.blocks, content, range.end, range.start).map_while(Result::ok);
-        let data = spans.filter_map(|span| match span.extent {
-            Extent::Data(r) => Some(r),
-            Extent::Hole(_) => None,
+    /// Blocks of data in `range` that are not here, each once, as far as the lists of them are; and whether those all are.
+    fn absent(&self, root: (&Ref, u8), range: &Range<u64>) -> (Vec<Ref>, bool) {
+        let (mut out, mut whole) = (Vec::new(), true);
+        let looked = blocks_in(&self.blocks, root, range, |kind, _, r| {
+            let here = self.blocks.contains(r);
+            match kind {
+                BlockType::Data if !here => out.push(*r),
+                BlockType::Data => {}
+                _ => whole &= here,
+            }
+            Ok(here) // what is not here is not waited for
         });
-        let mut out: Vec<Ref> = data.filter(|r| !self.blocks.contains(r)).collect();
         out.dedup_by_key(|r| r.bid);
-        out
+        (out, whole && looked.is_ok())
     }
 }
 
