@@ -58,9 +58,9 @@ impl Ahead {
         let question = Question { refs: refs.to_vec(), fetching };
         // Somebody waits for these.
         if class == Class::Interactive {
-            open.questions.push_front(question)
+            open.questions.push_front(question);
         } else {
-            open.questions.push_back(question)
+            open.questions.push_back(question);
         }
         if !open.taking {
             let (asked, exchange, volume) = (Arc::clone(&self.0), Arc::clone(exchange), Arc::clone(volume));

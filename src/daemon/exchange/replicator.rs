@@ -163,7 +163,7 @@ fn take_in(
     replica.note(writer.writer, offer.seq);
     tell(replica, &writer.name, &merged);
     if merged.adopted && offer.entries <= FULL {
-        *replica.names.lock() = offer.trees.clone();
+        replica.names.lock().clone_from(&offer.trees);
         bring_names(replica, exchange);
     }
     replica.learned.lock().insert(*author, offer.trees);
