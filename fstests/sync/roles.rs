@@ -46,6 +46,11 @@ fn a_reader_sees_everything_and_changes_nothing_until_it_is_made_a_writer() {
     until("it may write", || fs::write(b.at("by-b"), "b").is_ok());
     until_reads(&a.at("by-b"), b"b");
     a.run(&["members", "default", "role", "beta", "reader"]).done();
-    until("it may not any more", || fs::write(b.at("late"), "b").is_err());
+    // Not by trying: what it wrote until it heard of it would stay here.
+    until("it knows", || {
+        let members = b.run(&["members", "default", "--json"]).done().json();
+        members.as_array().unwrap().iter().any(|m| m["device"] == "beta" && m["role"] == "reader")
+    });
+    refused("late", fs::write(b.at("late"), "b"));
     until_equal(&[&a, &b]);
 }
