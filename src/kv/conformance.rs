@@ -275,3 +275,39 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn a_sweep_removes_what_is_dead_and_nothing_else() {
+    each(|open, _| {
+        let kv = open();
+        let genuine = |n| {
+            let (_, value) = block(n, 16); // what does not verify is taken for damaged where packs are rewritten
+            (Bid(hash(&[b"blk1", &value])), value)
+        };
+        let blocks: Vec<_> = (0..3000).map(genuine).collect();
+        wait(kv.put_many(blocks.clone())).unwrap();
+        let mut dead: Vec<Bid> = blocks.iter().skip(1000).map(|(id, _)| *id).collect();
+        dead.sort_unstable();
+        let mut from = 0;
+        while let Some(next) = wait(kv.sweep(&dead, from)).unwrap() {
+            from = next;
+        }
+        let ids: Vec<Bid> = blocks.iter().map(|(id, _)| *id).collect();
+        let has = wait(kv.has(&ids)).unwrap();
+        assert!(has[..1000].iter().all(|has| *has) && has[1000..].iter().all(|has| !has), "{}", kv.name());
+    });
+}
+
+#[test]
+fn who_says_that_it_compares_before_it_replaces_does() {
+    each(|open, _| {
+        let kv = open();
+        if wait(kv.compares()).unwrap() {
+            wait(kv.put_head("g.x", Bytes::from_static(b"1"), Expect::Nothing)).unwrap();
+            let again = wait(kv.put_head("g.x", Bytes::from_static(b"2"), Expect::Nothing));
+            assert_eq!(again.unwrap_err().kind(), Kind::Exists, "{}", kv.name());
+        } else {
+            assert!(!kv.name().starts_with("s3:"), "{}", kv.name());
+        }
+    });
+}

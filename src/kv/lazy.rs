@@ -87,6 +87,14 @@ impl Kv for Lazy {
         Box::pin(async move { self.store().await?.delete(ids).await })
     }
 
+    fn sweep<'a>(&'a self, dead: &'a [Bid], from: usize) -> Task<'a, Option<usize>> {
+        Box::pin(async move { self.store().await?.sweep(dead, from).await })
+    }
+
+    fn compares(&self) -> Task<'_, bool> {
+        Box::pin(async move { self.store().await?.compares().await })
+    }
+
     fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {
         Box::pin(async move { self.store().await?.list(after, limit).await })
     }

@@ -7,8 +7,7 @@
 
 pub mod arena;
 mod arena_kv;
-#[cfg(test)]
-mod collect;
+pub mod collect;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
@@ -123,6 +122,20 @@ pub trait Kv: Send + Sync {
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>>;
     /// Remove blocks; absent ones are skipped.
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()>;
+    /// Remove some of `dead`, which ascend, from place `from` of this work on, as far as that is worth the work; gives
+    /// the place to go on from, `None` when it is done. What is to go together is found only if `dead` is everything.
+    fn sweep<'a>(&'a self, dead: &'a [Bid], from: usize) -> Task<'a, Option<usize>> {
+        Box::pin(async move {
+            let rest = dead.get(from..).unwrap_or_default();
+            let (some, more) = rest.split_at(rest.len().min(SWEPT_AT_ONCE));
+            self.delete(some).await?;
+            Ok((!more.is_empty()).then_some(from + some.len()))
+        })
+    }
+    /// Whether [`Self::put_head`] compares and replaces in one step, whoever else writes at the same time.
+    fn compares(&self) -> Task<'_, bool> {
+        Box::pin(async { Ok(true) })
+    }
     /// At most `limit` ids behind `after`, in ascending order; fewer only at the end.
     fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>>;
     /// Counts.
@@ -136,6 +149,9 @@ pub trait Kv: Send + Sync {
     /// Remove a head; an absent one is no error.
     fn delete_head<'a>(&'a self, name: &'a str) -> Task<'a, ()>;
 }
+
+/// Blocks removed by one [`Kv::sweep`], of stores that keep each by itself.
+const SWEPT_AT_ONCE: usize = 1024;
 
 /// Whether `bytes` are those that `id` names.
 pub fn is_genuine(id: &Bid, bytes: &[u8]) -> bool {

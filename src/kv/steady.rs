@@ -34,6 +34,8 @@ impl Default for Bounds {
 
 /// What a block is taken to weigh before it is there, in bytes.
 const TYPICAL: usize = 128 << 10;
+/// The same for a pack that is read and written.
+const PACK: usize = 32 << 20;
 /// A line that carries less, in bytes a second, is taken for dead.
 const SLOWEST: u64 = 32 << 10;
 
@@ -116,6 +118,15 @@ impl Kv for Steady {
 
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
         Box::pin(self.run(move || self.inner.delete(ids)))
+    }
+
+    /// A pack may be read and written for it.
+    fn sweep<'a>(&'a self, dead: &'a [Bid], from: usize) -> Task<'a, Option<usize>> {
+        Box::pin(self.run_with(PACK, move || self.inner.sweep(dead, from)))
+    }
+
+    fn compares(&self) -> Task<'_, bool> {
+        Box::pin(self.run(|| self.inner.compares()))
     }
 
     fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {

@@ -1,83 +1,193 @@
-//! A device that relies on a store: what it does before it relies on more.
+//! A device that relies on a store: where it stands before it relies on more, and its word on a collection.
 //!
-//! Must never let a device rely on a condemned block that its word does not name.
+//! What it has not said it need not say before it goes on: a collection waits for it. What it has said holds until the
+//! collection has ended. Must never let a device rely on a condemned block that its word does not name.
 
-use super::record::{Phase, RECORD, Record, WORD, Word};
-use super::{damaged, list_of};
-use crate::base::{Bid, Result, hex};
-use crate::kv::{Expect, Kv};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::list::{List, short};
+use super::record::{Bits, Phase, RECORD, Record, WORD, Word, decode_page};
+use super::{Break, broken, damaged};
+use crate::base::{Error, Kind, Result, hex};
+use crate::kv::{Expect, Kv, Task};
+
+/// A record that changes more often than this beside one question is looked at later.
+const ROUNDS: usize = 8;
+
+/// Between which collections something was seen. What was seen of a store in one says nothing in another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Era {
+    /// The newest collection.
+    pub id: [u8; 16],
+    /// Whether it has ended.
+    pub done: bool,
+}
 
 /// What a device may do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// Rely on what was asked about. What the store has must be asked after this, or learnt under the same collection.
-    Open(Option<[u8; 16]>),
+    /// Rely on what was asked about. What the store has must be asked after this, or learnt in the same era.
+    Open(Option<Era>),
+    /// The same, and say what it needs of this list when it knows: the collection waits for that.
+    Owing(Era, Arc<List>),
     /// Not before the sweep has ended.
     Closed,
 }
 
-/// Before the device `me` publishes or learns anything: may it rely on all that `needs` says, which is what it relies
-/// on already and what is new? A head that is learnt must be read again afterwards, and be the same.
-/// Cost: three requests, and the list where a collection is under way.
-pub async fn settle(kv: &dyn Kv, me: &[u8; 32], needs: &(dyn Fn(&Bid) -> bool + Sync)) -> Result<Standing> {
-    let name = format!("{WORD}{}", hex(me));
-    loop {
-        let before = kv.get_head(RECORD).await?;
-        let record = before.as_deref().map(|b| Record::decode(b).ok_or_else(|| damaged(kv, "read the collection")));
-        let record = record.transpose()?;
-        let said = kv.get_head(&name).await?;
-        let said = said.map(|b| Word::decode(&b).ok_or_else(|| damaged(kv, "read this device's word"))).transpose()?;
-        let mut word = said.clone().unwrap_or_default();
-        match record {
-            Some(record) if record.phase != Phase::Done => {
-                let Some(list) = list_of(kv, &record).await? else { continue };
-                if word.id != record.id {
-                    if record.phase == Phase::Sweeping && !broken(Break::LateWord) {
-                        return Ok(Standing::Closed);
-                    }
-                    word = Word { id: record.id, needs: Vec::new() };
-                }
-                list.iter().enumerate().filter(|(_, id)| needs(id)).for_each(|(at, _)| word.set(at));
-                if record.phase == Phase::Sweeping && said.as_ref() != Some(&word) && !broken(Break::LateWord) {
-                    return Ok(Standing::Closed);
-                }
-            }
-            _ => {}
-        }
-        let told = said.as_ref().is_some_and(|said| *said == word || broken(Break::NoWord) && said.id == word.id);
-        if !told {
-            kv.put_head(&name, word.encode().into(), Expect::Anything).await?;
-        }
-        if kv.get_head(RECORD).await? == before || broken(Break::NoSecondLook) {
-            return Ok(Standing::Open(record.map(|record| record.id)));
+impl Standing {
+    /// The era, unless it is closed.
+    #[allow(clippy::option_option)] // closed, before the first collection, an era
+    pub fn era(&self) -> Option<Option<Era>> {
+        match self {
+            Self::Open(era) => Some(*era),
+            Self::Owing(era, _) => Some(Some(*era)),
+            Self::Closed => None,
         }
     }
 }
 
-/// A rule to leave out, to see that the simulation notices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Break {
-    /// A word is changed while words are read.
-    LateWord,
-    /// A word is not added to.
-    NoWord,
-    /// The record is not read again behind the word.
-    NoSecondLook,
-    /// A learnt head is not read again. (In the caller.)
-    HeadOnce,
-    /// What the store has is remembered from before. (In the caller.)
-    OldListing,
-    /// The collector does not wait.
-    NoWait,
-    /// The collector removes by the words it read before sweeping.
-    EarlyWords,
+/// What is to be relied upon.
+pub trait Needs: Send + Sync {
+    /// Its places in the list of a collection that is open. The device has said its word on it already (`told`), or
+    /// must remember these until it does.
+    fn needs<'a>(&'a self, list: &'a Arc<List>, told: bool) -> Task<'a, Bits>;
 }
 
-thread_local! {
-    /// The rule left out in this thread.
-    pub static BROKEN: std::cell::Cell<Option<Break>> = const { std::cell::Cell::new(None) };
+/// See the module. Keeps what only it writes: one a store.
+#[derive(Debug)]
+pub struct Party {
+    name: String,
+    /// Its word as it is in the store; outer `None`: not known.
+    #[allow(clippy::option_option)] // not known, none, a word
+    word: Option<Option<Word>>,
+    /// Of its word on the collection with this id, what was there while that was still asking: the collector has it.
+    sure: Option<([u8; 16], Bits)>,
+    list: Option<Arc<List>>,
+    record: Option<Record>,
 }
 
-pub fn broken(rule: Break) -> bool {
-    BROKEN.get() == Some(rule)
+impl Party {
+    /// The device with this key.
+    pub fn new(me: &[u8; 32]) -> Self {
+        Self { name: format!("{WORD}{}", hex(me)), word: None, sure: None, list: None, record: None }
+    }
+
+    /// The collection as it was seen last.
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    /// Whether its word on the collection seen last is there.
+    pub fn is_told(&self) -> bool {
+        self.record.is_some_and(|record| self.said(&record).is_some())
+    }
+
+    /// May it rely on what `needs` says, beside what it relies on already? Also leaves a word where there is none, so
+    /// that every later collection waits for it. One request when nothing is new. [`Kind::Busy`]: again later.
+    pub async fn stand(&mut self, kv: &dyn Kv, needs: &dyn Needs) -> Result<Standing> {
+        for _ in 0..ROUNDS {
+            let before = self.look(kv).await?;
+            let Some(record) = self.record.filter(Record::is_open) else {
+                let era = self.record.map(|record| Era { id: record.id, done: true });
+                if self.word.as_ref().is_some_and(Option::is_some)
+                    || self.put(kv, Word::default(), before.as_ref()).await?
+                {
+                    return Ok(Standing::Open(era));
+                }
+                continue;
+            };
+            let era = Era { id: record.id, done: false };
+            let Some(list) = self.list.clone() else { return Ok(Standing::Closed) };
+            let said = self.said(&record).cloned();
+            let more = needs.needs(&list, said.is_some()).await?;
+            let asking = record.phase == Phase::Asking;
+            let sure = self.sure.as_ref().filter(|(id, _)| *id == record.id).map(|(_, sure)| sure);
+            if said.is_some() && (sure.unwrap_or(&Bits::default()).includes(&more) || broken(Break::NoWord)) {
+                return Ok(Standing::Open(Some(era)));
+            }
+            match said {
+                Some(mut word) if asking || broken(Break::LateWord) => {
+                    word.needs.join(&more);
+                    if self.put(kv, word, before.as_ref()).await? {
+                        return Ok(Standing::Open(Some(era)));
+                    }
+                }
+                None if asking || broken(Break::LateComer) => {
+                    let here = self.word.as_ref().is_some_and(Option::is_some);
+                    if here || self.put(kv, Word::default(), before.as_ref()).await? {
+                        return Ok(Standing::Owing(era, list));
+                    }
+                }
+                _ => return Ok(Standing::Closed),
+            }
+        }
+        Err(Error::new(Kind::Busy, "settle with the store", kv.name()).with_source("collections follow each other"))
+    }
+
+    /// Say what it needs of the list it owes a word on. False if that is not asked any more.
+    pub async fn tell(&mut self, kv: &dyn Kv, list: &List, needs: Bits) -> Result<bool> {
+        self.look(kv).await?;
+        let asked = self.record.is_some_and(|record| record.phase == Phase::Asking && record.id == list.id);
+        if asked {
+            self.write(kv, Word { id: list.id, needs }).await?;
+        }
+        Ok(asked)
+    }
+
+    fn said(&self, record: &Record) -> Option<&Word> {
+        self.word.as_ref()?.as_ref().filter(|word| word.id == record.id)
+    }
+
+    /// Look at the record, and at whatever else is not known yet.
+    async fn look(&mut self, kv: &dyn Kv) -> Result<Option<Bytes>> {
+        let bytes = kv.get_head(RECORD).await?;
+        let record = bytes.as_deref().map(|b| Record::decode(b).ok_or_else(|| damaged(kv, "read the collection")));
+        self.record = record.transpose()?;
+        if self.word.is_none() {
+            let said = kv.get_head(&self.name).await?;
+            let word = said.map(|b| Word::decode(&b).ok_or_else(|| damaged(kv, "read this device's word")));
+            self.word = Some(word.transpose()?);
+        }
+        if let Some(record) = self.record.filter(|record| record.phase == Phase::Asking) {
+            self.sure = self.said(&record).map(|word| (word.id, word.needs.clone()));
+        }
+        match self.record.filter(Record::is_open) {
+            Some(record) if self.list.as_ref().is_none_or(|list| list.id != record.id) => {
+                self.list = list_of(kv, &record).await?.map(Arc::new);
+            }
+            Some(_) => {}
+            None => self.list = None,
+        }
+        Ok(bytes)
+    }
+
+    async fn write(&mut self, kv: &dyn Kv, word: Word) -> Result<()> {
+        self.word = None; // whatever becomes of this
+        kv.put_head(&self.name, word.encode().into(), Expect::Anything).await?;
+        self.word = Some(Some(word));
+        Ok(())
+    }
+
+    /// Whether the record is the same behind the word as before it.
+    async fn put(&mut self, kv: &dyn Kv, word: Word, before: Option<&Bytes>) -> Result<bool> {
+        self.write(kv, word).await?;
+        Ok(broken(Break::NoSecondLook) || kv.get_head(RECORD).await?.as_ref() == before)
+    }
+}
+
+/// The whole list of a collection, eight bytes an id; `None` if it is (already) gone.
+async fn list_of(kv: &dyn Kv, record: &Record) -> Result<Option<List>> {
+    let mut ids: Vec<u64> = Vec::new();
+    for number in 0..record.pages {
+        let Some(bytes) = kv.get_head(&record.page(number)).await? else { return Ok(None) };
+        let page = decode_page(&bytes).ok_or_else(|| damaged(kv, "read the list of a collection"))?;
+        ids.extend(page.iter().map(short));
+    }
+    if ids.is_sorted() {
+        Ok(Some(List::new(record.id, ids)))
+    } else {
+        Err(damaged(kv, "read the list of a collection"))
+    }
 }

@@ -9,8 +9,12 @@ use crate::base::Bid;
 pub const RECORD: &str = "g.record";
 /// Names of words begin so; the party's key in hex follows.
 pub const WORD: &str = "g.word.";
-/// Ids of one page.
-pub const PAGE: usize = 1 << 15;
+/// Everything a collection leaves in a store begins so.
+pub const OURS: &str = "g.";
+/// Names of pages begin so.
+pub const LIST: &str = "g.list.";
+/// Ids of one page; few in tests, so that a list has several.
+pub const PAGE: usize = if cfg!(test) { 4 } else { 1 << 15 };
 /// Pages of one list: what goes beyond is left to the next collection.
 pub const MOST_PAGES: u32 = 512;
 const ID: usize = 16;
@@ -20,7 +24,9 @@ const ID: usize = 16;
 pub enum Phase {
     /// Parties say what they need of the list.
     Asking,
-    /// Words count as they are now; what nobody needs is being removed.
+    /// Words stay as they are, and are looked at once more. Nothing has been removed: it may be asking again.
+    Closing,
+    /// What nobody needs is being removed.
     Sweeping,
     /// What was to be removed is gone.
     Done,
@@ -44,8 +50,9 @@ impl Record {
     pub fn encode(&self) -> Vec<u8> {
         let phase = match self.phase {
             Phase::Asking => 0,
-            Phase::Sweeping => 1,
-            Phase::Done => 2,
+            Phase::Closing => 1,
+            Phase::Sweeping => 2,
+            Phase::Done => 3,
         };
         [&b"gcr1"[..], &self.id, &self.owner, &[phase], &self.pages.to_le_bytes()].concat()
     }
@@ -58,8 +65,9 @@ impl Record {
         let (phase, rest) = rest.split_first()?;
         let phase = match phase {
             0 => Phase::Asking,
-            1 => Phase::Sweeping,
-            2 => Phase::Done,
+            1 => Phase::Closing,
+            2 => Phase::Sweeping,
+            3 => Phase::Done,
             _ => return None,
         };
         let pages = u32::from_le_bytes(rest.try_into().ok()?);
@@ -68,14 +76,21 @@ impl Record {
 
     /// The name of a page of the list.
     pub fn page(&self, number: u32) -> String {
-        format!("g.list.{}.{number}", crate::base::hex(&self.id))
+        format!("{LIST}{}.{number}", crate::base::hex(&self.id))
+    }
+
+    /// Whether it is under way.
+    pub fn is_open(&self) -> bool {
+        self.phase != Phase::Done
     }
 }
 
 /// A page of the list. The ids ascend.
 pub fn encode_page(ids: &[Bid]) -> Vec<u8> {
     let mut bytes = b"gcl1".to_vec();
-    ids.iter().for_each(|id| bytes.extend_from_slice(id.as_bytes()));
+    for id in ids {
+        bytes.extend_from_slice(id.as_bytes());
+    }
     bytes
 }
 
@@ -88,42 +103,64 @@ pub fn decode_page(bytes: &[u8]) -> Option<Vec<Bid>> {
     Some(ids.iter().map(|id| Bid(*id)).collect())
 }
 
-/// What a party needs of a list: one bit an id, in the order of the list.
+/// One bit an id, in the order of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bits(Vec<u8>);
+
+impl Bits {
+    /// Whether the id at this place is named.
+    pub fn has(&self, at: usize) -> bool {
+        self.0.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+    }
+
+    /// Name the id at this place. Grows up to it.
+    pub fn set(&mut self, at: usize) {
+        if self.0.len() <= at / 8 {
+            self.0.resize(at / 8 + 1, 0);
+        }
+        if let Some(byte) = self.0.get_mut(at / 8) {
+            *byte |= 1 << (at % 8);
+        }
+    }
+
+    /// Name all that `other` names.
+    pub fn join(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(byte, more)| *byte |= more);
+    }
+
+    /// Whether it names all that `other` names.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.0.iter().enumerate().all(|(at, more)| more & !self.0.get(at).copied().unwrap_or(0) == 0)
+    }
+}
+
+/// What a party needs of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Word {
     /// The collection it is about; zeros: none yet, only here to be waited for.
     pub id: [u8; ID],
-    /// Eight ids a byte, the lowest bit first.
-    pub needs: Vec<u8>,
+    /// What it needs.
+    pub needs: Bits,
 }
 
 impl Word {
     /// As stored.
     pub fn encode(&self) -> Vec<u8> {
-        [&b"gcw1"[..], &self.id, &self.needs].concat()
+        [&b"gcw1"[..], &self.id, &self.needs.0].concat()
     }
 
     /// `None` if it is none.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (id, needs) = bytes.strip_prefix(b"gcw1")?.split_first_chunk::<ID>()?;
-        (needs.len() <= PAGE * MOST_PAGES as usize / 8).then(|| Self { id: *id, needs: needs.to_vec() })
-    }
-
-    /// Whether the id at this place of the list is needed.
-    pub fn has(&self, at: usize) -> bool {
-        self.needs.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
-    }
-
-    /// The id at this place is needed. Grows up to it.
-    pub fn set(&mut self, at: usize) {
-        if self.needs.len() <= at / 8 {
-            self.needs.resize(at / 8 + 1, 0);
-        }
-        if let Some(byte) = self.needs.get_mut(at / 8) {
-            *byte |= 1 << (at % 8);
-        }
+        (needs.len() <= LONGEST_WORD).then(|| Self { id: *id, needs: Bits(needs.to_vec()) })
     }
 }
+
+/// Bytes of bits for the longest list.
+const LONGEST_WORD: usize = PAGE * MOST_PAGES as usize / 8;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -148,10 +185,15 @@ mod tests {
         assert_eq!(decode_page(&encode_page(&[ids[1], ids[0]])), None);
         assert_eq!(decode_page(&encode_page(&[ids[0], ids[0]])), None);
         assert_eq!(decode_page(b"gcl1x"), None);
-        let mut word = Word { id: [7; 16], needs: Vec::new() };
-        word.set(9);
+        let mut word = Word { id: [7; 16], needs: Bits::default() };
+        word.needs.set(9);
         let word = Word::decode(&word.encode()).unwrap();
-        assert_eq!((0..20).filter(|at| word.has(*at)).collect::<Vec<_>>(), [9]);
+        assert_eq!((0..20).filter(|at| word.needs.has(*at)).collect::<Vec<_>>(), [9]);
+        let mut more = Bits::default();
+        more.set(2);
+        assert!(!word.needs.includes(&more) && !more.includes(&word.needs));
+        more.join(&word.needs);
+        assert!(more.includes(&word.needs) && more.has(2) && more.has(9));
         assert_eq!(Word::decode(b"gcw1"), None);
     }
 }

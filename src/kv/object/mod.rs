@@ -10,6 +10,7 @@ mod open;
 mod pack;
 mod rewrite;
 mod service;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{Expect, Kv, KvStat, Task, check_head_name};
-use crate::base::sync::RwLock;
+use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Bid, Error, Kind, Result};
 
 use index::Index;
@@ -49,6 +50,8 @@ pub struct ObjectKv {
     compared: AtomicU64,
     /// Held by who compares, and by who replaces packs.
     turn: tokio::sync::Mutex<()>,
+    /// The packs that a sweep goes through.
+    plan: Mutex<Vec<PackName>>,
     /// Held while a head is compared and replaced: not every service does that in one step, whatever it says.
     heads: tokio::sync::Mutex<()>,
 }
@@ -74,6 +77,7 @@ impl ObjectKv {
             wanted: AtomicU64::new(1),
             compared: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
+            plan: Mutex::default(),
             heads: tokio::sync::Mutex::default(),
         }
     }
@@ -249,6 +253,21 @@ impl Kv for ObjectKv {
             self.fresh().await?;
             self.without(&ids.iter().copied().collect()).await
         })
+    }
+
+    fn sweep<'a>(&'a self, dead: &'a [Bid], from: usize) -> Task<'a, Option<usize>> {
+        Box::pin(async move {
+            let next = self.sweep_packs(dead, from).await?;
+            if next.is_none() {
+                self.gather().await?;
+            }
+            Ok(next)
+        })
+    }
+
+    /// Tried: not every service does what it is asked to.
+    fn compares(&self) -> Task<'_, bool> {
+        Box::pin(async move { Ok(self.service.compares() && self.service.is_true_to_conditions().await?) })
     }
 
     fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {

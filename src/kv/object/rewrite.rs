@@ -16,6 +16,9 @@ use crate::kv::is_genuine;
 const SMALL: u64 = 1 << 20;
 const TOO_MANY: usize = 32;
 
+/// Says what is not to be kept.
+pub(super) type Dead<'d> = &'d (dyn Fn(&Bid) -> bool + Sync);
+
 /// Blocks whose copies here differ from what is to be stored, and the packs those are in.
 #[derive(Default)]
 pub(super) struct Doubtful {
@@ -65,7 +68,7 @@ impl ObjectKv {
         }
         let old = doubtful.packs.into_iter().filter(|name| !written.contains(name)).collect();
         let _turn = self.turn.lock().await;
-        self.rewrite(&old, &doubtful.ids).await
+        self.rewrite(&old, &|id| doubtful.ids.contains(id)).await
     }
 
     /// Replace every pack that has any of `ids` by one of what is left of it.
@@ -79,17 +82,17 @@ impl ObjectKv {
             if packs.is_empty() {
                 return Ok(());
             }
-            self.rewrite(&packs, ids).await?;
+            self.rewrite(&packs, &|id| ids.contains(id)).await?;
             // Packs that shared blocks with these were forgotten with them: they may have the same ids.
             self.compare().await?;
         }
     }
 
-    /// Replace `packs` by packs of what they have beside `ids`. With the turn held.
-    async fn rewrite(&self, packs: &BTreeSet<PackName>, ids: &BTreeSet<Bid>) -> Result<()> {
+    /// Replace `packs` by packs of what they have beside what is `dead`. With the turn held.
+    pub(super) async fn rewrite(&self, packs: &BTreeSet<PackName>, dead: Dead<'_>) -> Result<()> {
         self.want();
         for name in packs {
-            let Some(left) = self.rest(name, ids).await? else {
+            let Some(left) = self.rest(name, dead).await? else {
                 self.index.write().remove(name); // another device has replaced it
                 continue;
             };
@@ -100,15 +103,15 @@ impl ObjectKv {
         Ok(())
     }
 
-    /// What is in a pack beside `ids`; `None` if it is gone. Damaged blocks are left out, when a second look shows them
+    /// What is in a pack beside what is `dead`; `None` if it is gone. Damaged blocks are left out, when a second look shows them
     /// damaged too: an answer may be garbled on its way.
-    async fn rest(&self, name: &PackName, ids: &BTreeSet<Bid>) -> Result<Option<Vec<(Bid, Bytes)>>> {
-        let sound = |whole: &[(Bid, Bytes)]| whole.iter().all(|(id, bytes)| ids.contains(id) || is_genuine(id, bytes));
+    async fn rest(&self, name: &PackName, dead: Dead<'_>) -> Result<Option<Vec<(Bid, Bytes)>>> {
+        let sound = |whole: &[(Bid, Bytes)]| whole.iter().all(|(id, bytes)| dead(id) || is_genuine(id, bytes));
         let mut whole = self.unpack(name).await?;
         if whole.as_deref().is_some_and(|whole| !sound(whole)) {
             whole = self.unpack(name).await?;
         }
-        let keep = |(id, bytes): &(Bid, Bytes)| !ids.contains(id) && is_genuine(id, bytes);
+        let keep = |(id, bytes): &(Bid, Bytes)| !dead(id) && is_genuine(id, bytes);
         Ok(whole.map(|whole| whole.into_iter().filter(keep).collect()))
     }
 

@@ -216,6 +216,31 @@ impl Service {
         can.write_with_if_not_exists && can.write_with_if_match
     }
 
+    /// Whether a write on a condition that is not met is refused, and does nothing: tried on an object of its own.
+    pub async fn is_true_to_conditions(&self) -> Result<bool> {
+        let error = self.error("try conditional writes");
+        let mut salt = [0; 8];
+        System.fill(&mut salt);
+        let path = format!("drafts/{:016x}", u64::from_le_bytes(salt));
+        let first = self.operator.write(&path, Bytes::from_static(b"1")).await.map_err(&error)?;
+        let old = match first.etag() {
+            Some(etag) => Some(etag.to_owned()),
+            None => self.operator.stat(&path).await.map_err(&error)?.etag().map(str::to_owned),
+        };
+        self.operator.write(&path, Bytes::from_static(b"22")).await.map_err(&error)?;
+        let bytes = Bytes::from_static(b"333");
+        let anew = self.operator.write_with(&path, bytes.clone()).if_not_exists(true).await;
+        let late = match &old {
+            Some(old) => self.operator.write_with(&path, bytes).if_match(old).await.map(drop),
+            None => Ok(()),
+        };
+        let there = self.read("try conditional writes", &path, 8).await?;
+        self.delete("try conditional writes", &path).await?;
+        let refused =
+            |done: &opendal::Result<()>| done.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConditionNotMatch);
+        Ok(refused(&anew.map(drop)) && refused(&late) && there.as_deref() == Some(b"22"))
+    }
+
     /// Replace an object of a service that [`Self::compares`] if it is as expected.
     pub async fn replace(&self, name: &str, path: &str, value: Bytes, expect: Expect) -> Result<()> {
         let error = self.error("replace head");

@@ -243,3 +243,41 @@ fn two_writers_at_random_lose_nothing_and_bring_nothing_back_that_stays_deleted(
         }
     });
 }
+
+/// Sweep to the end.
+async fn swept(kv: &ObjectKv, dead: &mut [Bid]) {
+    dead.sort_unstable();
+    let mut from = 0;
+    while let Some(next) = kv.sweep(dead, from).await.unwrap() {
+        from = next;
+    }
+}
+
+#[test]
+fn a_sweep_replaces_packs_of_which_much_is_dead_and_leaves_the_others() {
+    wait(async {
+        let operator = operator();
+        let kv = opened(&operator);
+        let (full, half) = (blocks(0..100, 40_000), blocks(100..200, 40_000));
+        kv.put_many(full.clone()).await.unwrap();
+        kv.put_many(half.clone()).await.unwrap();
+        let before = kv.stat().await.unwrap();
+        let mut dead: Vec<Bid> = full.iter().take(2).chain(half.iter().take(50)).map(|(id, _)| *id).collect();
+        let other = opened(&operator);
+        other.stat().await.unwrap();
+        swept(&kv, &mut dead).await;
+        let after = kv.stat().await.unwrap();
+        assert_eq!(before.blocks - after.blocks, 50, "two of a hundred are not worth a pack");
+        assert_eq!(before.bytes - after.bytes, 50 * 40_000);
+        other.list_heads().await.unwrap();
+        for (id, value) in full.iter().chain(&half[50..]) {
+            assert_eq!(kv.get(id).await.unwrap().as_ref(), Some(value));
+            assert_eq!(other.get(id).await.unwrap().as_ref(), Some(value));
+        }
+        assert_eq!(other.has(&[half[0].0]).await.unwrap(), [false]);
+        let mut rest: Vec<Bid> = full.iter().chain(&half).map(|(id, _)| *id).collect();
+        swept(&kv, &mut rest).await;
+        assert_eq!((kv.stat().await.unwrap().blocks, objects(&operator).await), (0, 0));
+        swept(&kv, &mut rest).await;
+    });
+}

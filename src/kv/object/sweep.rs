@@ -1,0 +1,46 @@
+//! Removing garbage from packs: a pack is replaced by what is left of it once enough of it is dead.
+//!
+//! Cost: each such pack is read and what is left of it written, once. Must never touch a pack for less than it is worth:
+//! what stays dead in it is found again by the next collection.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ObjectKv;
+use super::pack::PackName;
+use crate::base::{Bid, Result};
+
+/// A pack is replaced when at least one in so many of its bytes is dead.
+const WORTH: u64 = 16;
+
+impl ObjectKv {
+    /// See [`crate::kv::Kv::sweep`]: one pack at a time. The places are those of a plan that is made at the first.
+    pub(super) async fn sweep_packs(&self, dead: &[Bid], from: usize) -> Result<Option<usize>> {
+        let is_dead = |id: &Bid| dead.binary_search(id).is_ok();
+        let _turn = self.turn.lock().await;
+        if from == 0 {
+            self.want();
+            let wanted = self.wanted.load(std::sync::atomic::Ordering::Acquire);
+            self.compare().await?;
+            self.compared.store(wanted, std::sync::atomic::Ordering::Release);
+            *self.plan.lock() = self.worthwhile(dead);
+        }
+        let next = self.plan.lock().get(from).copied();
+        let Some(pack) = next else { return Ok(None) };
+        self.rewrite(&BTreeSet::from([pack]), &is_dead).await?;
+        let more = self.plan.lock().len() > from + 1;
+        if !more {
+            self.compare().await?; // packs that shared blocks with these were forgotten with them
+        }
+        Ok(more.then_some(from + 1))
+    }
+
+    /// Packs of which enough is dead.
+    fn worthwhile(&self, dead: &[Bid]) -> Vec<PackName> {
+        let index = self.index.read();
+        let mut bytes: BTreeMap<PackName, u64> = BTreeMap::new();
+        for (name, span) in dead.iter().filter_map(|id| index.find(id)) {
+            *bytes.entry(name).or_default() += u64::from(span.len);
+        }
+        bytes.into_iter().filter(|(name, dead)| dead * WORTH >= index.size(name)).map(|(name, _)| name).collect()
+    }
+}
