@@ -5,6 +5,7 @@
 //! before anything is deleted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Volume;
@@ -16,7 +17,7 @@ use super::row::decode_state;
 use crate::base::{Bid, Error, Kind, Result};
 use crate::cas::Blocks;
 use crate::cas::manifest::{self, Content};
-use crate::seal::{BlockType, Ref};
+use crate::seal::Ref;
 
 /// Deleted at a time.
 const BATCH: usize = 4096;
@@ -76,6 +77,12 @@ fn short(bid: &Bid) -> u64 {
     u64::from_le_bytes(*bid.as_bytes().first_chunk::<8>().unwrap_or(&[0; 8]))
 }
 
+/// Told every block that is met; says whether to look below it.
+pub(super) type Meet<'m> = &'m mut dyn FnMut(&Ref) -> Result<bool>;
+
+/// Contents and blocks that only memory refers to.
+pub(super) type Held = (Vec<Content>, Vec<Ref>);
+
 /// Ends the mark, however the collection ends.
 struct Marking<'b>(&'b Blocks);
 
@@ -104,13 +111,16 @@ impl Volume {
             let _storing = self.storing.write();
             self.blocks.begin_mark();
             let roots = self.ns.lock().roots.clone();
-            (Marking(&self.blocks), roots, self.held_blocks()?)
+            let mut held = self.held_blocks()?;
+            held.0.extend(self.lineage.lock().contents()?);
+            (Marking(&self.blocks), roots, held)
         };
         let before = self.garbage_bytes();
         let mut known = Vec::new();
         self.blocks.log().for_each(|bid, _| known.push(short(&bid)))?;
         let mut marks = Marks::of(known);
-        self.mark(&mut marks, &roots, &held, progress)?;
+        let mut meet = |block: &Ref| Ok(marks.meet(&block.bid) && self.is_here(block));
+        self.mark(&mut meet, &roots, &held, progress)?;
         let promised = self.promises.lock().standing(Instant::now());
         let mut dead = Vec::new();
         let mut done = Collected { kept_blocks: marks.count, ..Collected::default() };
@@ -127,6 +137,7 @@ impl Volume {
             return Ok(done);
         }
         (done.freed_blocks, done.freed_bytes) = (0, 0);
+        self.sweeps.fetch_add(1, Ordering::AcqRel);
         for (n, batch) in dead.chunks(BATCH).enumerate() {
             done.freed_bytes += self.blocks.sweep(batch)?;
             done.freed_blocks += batch.len() as u64;
@@ -139,9 +150,9 @@ impl Volume {
     }
 
     /// Contents and blocks that only memory refers to.
-    fn held_blocks(&self) -> Result<(Vec<Content>, Vec<Ref>)> {
+    pub(super) fn held_blocks(&self) -> Result<Held> {
         let residents: Vec<Arc<Inode>> = self.ns.lock().table.residents().cloned().collect();
-        let (mut contents, mut blocks) = (self.lineage.lock().contents()?, Vec::new());
+        let (mut contents, mut blocks) = (Vec::new(), Vec::new());
         for inode in residents {
             let inner = inode.inner.lock();
             if inner.gone && inner.opens == 0 {
@@ -163,37 +174,41 @@ impl Volume {
         Ok((contents, blocks))
     }
 
-    fn mark(
-        &self,
-        marks: &mut Marks,
-        roots: &Roots,
-        held: &(Vec<Content>, Vec<Ref>),
-        progress: Progress<'_>,
-    ) -> Result<()> {
-        held.1.iter().for_each(|block| {
-            marks.meet(&block.bid);
-        });
+    /// Meet everything that the trees and memory reach.
+    pub(super) fn mark(&self, meet: Meet<'_>, roots: &Roots, held: &Held, progress: Progress<'_>) -> Result<()> {
+        for block in &held.1 {
+            meet(block)?;
+        }
         for content in &held.0 {
-            self.mark_content(marks, content)?;
+            self.mark_content(meet, content)?;
         }
         for root in [&roots.index, &roots.displaced] {
-            self.tree.blocks(root, |block, _| Ok(marks.meet(&block.bid) && self.is_here(block)))?;
+            self.tree.blocks(root, |block, _| meet(block))?;
         }
         let total = roots.raw.count + roots.local.count;
         let mut nodes = 0;
+        let meet = std::cell::RefCell::new(meet);
         for root in [&roots.raw, &roots.local] {
-            let marks = std::cell::RefCell::new(&mut *marks);
-            let block = |block: &Ref, _| Ok(marks.borrow_mut().meet(&block.bid) && self.is_here(block));
-            self.tree.walk(root, block, |_, value| {
-                let state = decode_state(value)?;
-                if state.kind == crate::causal::NodeKind::File {
-                    for (_, version) in &state.content.0 {
-                        self.mark_content(&mut marks.borrow_mut(), &decode(&version.data)?)?;
-                    }
-                }
-                nodes += 1;
-                if nodes % 4096 == 0 { progress("marking", nodes, Some(total)) } else { Ok(()) }
-            })?;
+            self.tree.walk(
+                root,
+                |block, _| (meet.borrow_mut())(block),
+                |_, value| {
+                    self.mark_state(&mut **meet.borrow_mut(), value)?;
+                    nodes += 1;
+                    if nodes % 4096 == 0 { progress("marking", nodes, Some(total)) } else { Ok(()) }
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Meet the contents of a node.
+    pub(super) fn mark_state(&self, meet: Meet<'_>, value: &[u8]) -> Result<()> {
+        let state = decode_state(value)?;
+        if state.kind == crate::causal::NodeKind::File {
+            for (_, version) in &state.content.0 {
+                self.mark_content(meet, &decode(&version.data)?)?;
+            }
         }
         Ok(())
     }
@@ -203,11 +218,8 @@ impl Volume {
         !self.is_lazy() || self.blocks.contains(block)
     }
 
-    fn mark_content(&self, marks: &mut Marks, content: &Content) -> Result<()> {
-        manifest::blocks(&self.blocks, content, |kind, _, block| {
-            let first = marks.meet(&block.bid);
-            Ok((first && self.is_here(block)) || kind == BlockType::Data)
-        })
+    pub(super) fn mark_content(&self, meet: Meet<'_>, content: &Content) -> Result<()> {
+        manifest::blocks(&self.blocks, content, |_, _, block| meet(block))
     }
 
     /// Collect if much of what is stored has become garbage, or as much as the disk has left.

@@ -40,6 +40,7 @@ mod options;
 mod promises;
 mod ranges;
 mod reborn;
+mod reach;
 mod recovery;
 mod room;
 mod row;
@@ -113,6 +114,8 @@ pub struct Volume {
     /// Held for reading from storing a block to referring to it; a collection begins in between.
     storing: RwLock<()>,
     collecting: Mutex<()>,
+    /// Collections that began to delete.
+    sweeps: AtomicU64,
     journal: Mutex<()>,
     ns: Mutex<Namespace>,
     /// Files with live content, by number.

@@ -147,6 +147,7 @@ impl Volume {
             sealing: Mutex::new(()),
             storing: RwLock::new(()),
             collecting: Mutex::new(()),
+            sweeps: AtomicU64::new(0),
             journal: Mutex::new(()),
             ns: Mutex::new(ns),
             unsettled: Mutex::default(),

@@ -596,6 +596,7 @@ mod cluster;
 mod many;
 mod merging;
 mod reborn;
+mod reaching;
 mod sharing;
 mod simulation;
 

@@ -105,4 +105,18 @@ impl Blocks {
         }
         Ok(new)
     }
+
+    /// Fetch a block that is not here, and keep it. [`Kind::Unreachable`] when nobody has it.
+    pub fn bring(&self, r: &Ref) -> Result<()> {
+        let alone = || Error::new(Kind::Unreachable, "fetch a block", r.bid.to_string());
+        let fetch = self.fetch.as_ref().ok_or_else(alone)?;
+        let sealed = {
+            let _flight = self.flights.board(&r.bid);
+            if self.log.contains(&r.bid) {
+                return Ok(());
+            }
+            fetch.fetch(BlockType::Data, 0, r)?
+        };
+        self.accept(&r.bid, &sealed).map(drop)
+    }
 }
