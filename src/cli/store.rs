@@ -8,8 +8,9 @@ use super::output::{self, size};
 use super::session::Session;
 use crate::base::Kind;
 use crate::daemon::parse_size;
+use crate::daemon::words::collected;
 use crate::wire::Failure;
-use crate::wire::control::{Request, Status, StoreMoved, StoreStatus};
+use crate::wire::control::{CollectionStatus, Request, Status, StoreMoved, StoreStatus};
 
 #[derive(Debug, Args)]
 pub struct Store {
@@ -69,6 +70,14 @@ enum Command {
         /// To this one
         to: Option<String>,
     },
+    /// Remove from a store what no device needs any more: all that may write are asked, and waited for
+    Gc {
+        /// Its name
+        name: String,
+        /// Go on for a device that was put out while it removed, and that surely runs no more
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Read and verify every block of a store
     Check {
         /// Its name
@@ -107,6 +116,11 @@ impl Store {
                 } else {
                     output::line("detached")
                 }
+            }
+            Command::Gc { name, take_over } => {
+                let request = Request::StoreGc { volume, name: name.clone(), take_over: *take_over };
+                let status: CollectionStatus = output::typed(session.ask_daemon(&request, &mut |_| Ok(()))?)?;
+                if session.json() { output::json(&status) } else { output::line(&collected(name, &status)) }
             }
             Command::Check { name, repair } => {
                 let request = Request::StoreCheck { volume, name: name.clone(), repair: *repair };
@@ -187,8 +201,9 @@ fn show(session: &Session<'_>, stores: &[StoreStatus]) -> Outcome {
 pub fn described(store: &StoreStatus) -> String {
     let limit = store.limit_bytes_s.map(|rate| format!(", at most {}/s", size(rate))).unwrap_or_default();
     let fsync = if store.before_fsync { ", fsync waits for it" } else { "" };
+    let collection = store.collection.as_ref().map(|c| format!(", {}", collected("", c))).unwrap_or_default();
     format!(
-        "{}:{:<12} {:<6} {} stored, {} queued, {:.1} ms{limit}{fsync}  {}",
+        "{}:{:<12} {:<6} {} stored, {} queued, {:.1} ms{limit}{fsync}{collection}  {}",
         output::printable(&store.volume),
         output::printable(&store.name),
         output::printable(&store.state),

@@ -2,7 +2,7 @@
 //!
 //! Pure. Must never print.
 
-use crate::wire::control::{KeepStatus, PeerStatus, Status, StoreStatus, VolumeStatus};
+use crate::wire::control::{CollectionStatus, KeepStatus, PeerStatus, Status, StoreStatus, VolumeStatus};
 
 /// Bytes for people: `1.5 GiB`.
 #[allow(clippy::cast_precision_loss)] // three digits are shown
@@ -66,11 +66,41 @@ pub fn describe(status: &Status, rates: Rates<'_>) -> String {
     out
 }
 
+/// How far the collection of a store is.
+pub fn collected(name: &str, status: &CollectionStatus) -> String {
+    let name = if name.is_empty() { String::new() } else { format!("{}: ", printable(name)) };
+    let by = printable(&status.by);
+    let waiting: Vec<_> = status.waiting.iter().map(|device| printable(device)).collect();
+    let said = match status.state.as_str() {
+        "waiting" => format!(
+            "waiting for {}: each says what it needs when it next looks into this store (attach it there, or remove the \
+             member); then it goes on by itself",
+            waiting.join(", ")
+        ),
+        "sweeping" if by.is_empty() => format!("removing, {} of {} blocks", status.blocks, status.of),
+        "done" => format!("collected {} blocks, {} freed", status.blocks, size(status.bytes)),
+        "orphaned" => {
+            format!("{by} was put out while it removed; when it surely runs no more, go on with `store gc --take-over`")
+        }
+        "asking" if status.owed => format!("{by} collects, and waits for this device"),
+        "asking" => format!("{by} collects, and waits for others"),
+        _ => format!("{by} collects"),
+    };
+    let trouble = if status.trouble.is_empty() {
+        String::new()
+    } else {
+        format!("; this device cannot tell what it needs: {}", printable(&status.trouble))
+    };
+    format!("{name}{said}{trouble}")
+}
+
 /// One line about a store.
 fn describe_store(store: &StoreStatus) -> String {
     let (stored, queued) = (size(store.stored_bytes), size(store.queue_bytes));
     let state = printable(&store.state);
-    format!("store    {} of {}: {stored} stored, {queued} queued; {state}\n", printable(&store.name), store.volume)
+    let collection = store.collection.as_ref().map(|c| format!("; {}", collected("", c))).unwrap_or_default();
+    let name = printable(&store.name);
+    format!("store    {name} of {}: {stored} stored, {queued} queued; {state}{collection}\n", store.volume)
 }
 
 /// One line about a volume that is kept for others.

@@ -75,6 +75,7 @@ pub enum Request {
     StoreSync { volume: String },
     StoreCopy { volume: String, from: String, to: String },
     StoreCheck { volume: String, name: String, repair: bool },
+    StoreGc { volume: String, name: String, take_over: bool },
     Push { at: PathArg, store: String },
     LogLevel { directives: Option<String> },
     Metrics,

@@ -21,6 +21,7 @@ mod pin;
 mod stat;
 mod status;
 mod store;
+mod store_gc;
 mod unmount;
 mod volume_create;
 mod volume_forget;
@@ -108,6 +109,9 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::StoreCopy { volume, from, to } => document(&store::copy(service, &volume, (&from, &to), sink)?)?,
         Request::StoreCheck { volume, name, repair } => {
             document(&store::check(service, &volume, &name, repair, sink)?)?
+        }
+        Request::StoreGc { volume, name, take_over } => {
+            document(&store_gc::run(service, &volume, &name, take_over, sink)?)?
         }
         Request::Push { at, store } => document(&store::push(service, &at, &store, sink)?)?,
         Request::LogLevel { directives } => document(&log_level::run(service, directives.as_deref())?)?,

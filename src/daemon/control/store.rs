@@ -160,7 +160,7 @@ pub fn push(service: &Arc<Service>, at: &PathArg, store: &str, sink: &mut dyn Si
     Ok(attached.status(&replica.known.name))
 }
 
-fn replica(service: &Arc<Service>, volume: &str) -> Result<Arc<Replica>> {
+pub(super) fn replica(service: &Arc<Service>, volume: &str) -> Result<Arc<Replica>> {
     let known = service.volumes.find(volume)?;
     service.volumes.open(&known)?;
     service.volumes.membership(&known)?;

@@ -18,6 +18,7 @@ mod members;
 mod pins;
 mod rebirth;
 mod remembered;
+mod reliance;
 mod remote;
 mod replica;
 mod replicator;

@@ -15,6 +15,7 @@ use super::inbox::{Inbox, Task};
 use super::pins::Pins;
 use super::rebirth::Rebirth;
 use super::remembered::Remembered;
+use super::reliance::Reliance;
 use super::word::Word;
 use super::{Exchange, replicator};
 use crate::base::sync::{Condvar, Mutex, RwLock};
@@ -59,6 +60,8 @@ pub struct Replica {
     pub(super) rebirth: Rebirth,
     /// What is given to members that keep it without reading it.
     pub feeding: Feeding,
+    /// What must not be relied upon without asking.
+    pub reliance: Reliance,
     threads: Mutex<Vec<JoinHandle<()>>>,
     watch: Mutex<Option<Arc<dyn Observer>>>,
 }
@@ -84,7 +87,6 @@ impl Replica {
         let known_id = known.id;
         share(&volume, &membership);
         Arc::new(Self {
-            known,
             volume,
             membership: RwLock::new(membership),
             inbox: Mutex::default(),
@@ -99,6 +101,8 @@ impl Replica {
             names: Mutex::default(),
             rebirth: Rebirth::default(),
             feeding: Feeding::default(),
+            reliance: Reliance::open(home.volume(known.id)),
+            known,
             threads: Mutex::default(),
             watch: Mutex::new(None),
         })
@@ -231,7 +235,7 @@ impl Replica {
     }
 
     /// Whether its threads are to end.
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.inbox.lock().closed
     }
 
@@ -307,6 +311,13 @@ impl Replica {
     /// What people call a writer's device.
     pub fn writer_name(&self, writer: WriterIndex) -> String {
         self.membership.read().table().ever(writer).map_or_else(|| format!("device {writer}"), |m| m.name.clone())
+    }
+
+    /// Everyone who belongs or did: key as an author, name, and whether it may write now.
+    pub fn authors(&self) -> Vec<([u8; 32], String, bool)> {
+        let membership = self.membership.read();
+        let all = membership.table().everyone();
+        all.map(|(m, belongs)| (m.author, m.name.clone(), belongs && m.role.writes())).collect()
     }
 
     /// This device's index.

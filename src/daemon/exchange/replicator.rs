@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::inbox::Task;
+use super::reliance::clear;
 use super::word::Word;
 use super::{Exchange, Replica};
 use crate::base::{Error, Kind, Result};
@@ -143,7 +144,11 @@ fn take_in(
     {
         bring(replica, net, (author, head), from, &offer);
     }
-    let merged = volume.merge(author, head)?;
+    let merged = {
+        let _merging = replica.reliance.merging();
+        clear(replica, exchange, author, head)?;
+        volume.merge(author, head)?
+    };
     if let Some(since) = merged.common {
         exchange.set_back(replica, since);
     }

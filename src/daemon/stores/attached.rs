@@ -11,11 +11,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::super::exchange::{Exchange, Replica};
+use super::collecting::Progress;
 use super::limit::Limit;
 use super::{Entry, Rules, feed, marker};
 use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Bid, Context, Error, Kind, Result, VolumeId};
 use crate::kv::Lazy;
+use crate::kv::collect::{Era, Party};
 use crate::kv::multi::Store;
 use crate::volume::Observer;
 use crate::wire::control::StoreStatus;
@@ -56,6 +58,12 @@ pub struct Attached {
     failures: AtomicU64,
     /// Why it is not up to date; empty when it is.
     pub(super) trouble: Mutex<String>,
+    /// This device among those that use it. Taken before anything of the replica's reliance.
+    pub(super) party: tokio::sync::Mutex<Party>,
+    #[allow(clippy::option_option)] // not listed, before the first collection, an era
+    pub(super) listed_in: Mutex<Option<Option<Era>>>,
+    pub(super) progress: Mutex<Progress>,
+    replica: Weak<Replica>,
     thread: Mutex<Option<JoinHandle<()>>>,
     watch: Mutex<Option<Arc<dyn Observer>>>,
 }
@@ -103,6 +111,10 @@ impl Attached {
             ended: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             trouble: Mutex::new("starting".to_owned()),
+            party: tokio::sync::Mutex::new(Party::new(&replica.volume.author())),
+            listed_in: Mutex::default(),
+            progress: Mutex::default(),
+            replica: Arc::downgrade(replica),
             thread: Mutex::new(None),
             watch: Mutex::new(None),
         });
@@ -166,6 +178,13 @@ impl Attached {
     async fn ask_for(&self, volume: VolumeId, ids: &[Bid]) -> Result<Vec<bool>> {
         let kv = self.store.kv();
         marker::check(&**kv, volume).await?;
+        if let Some(replica) = self.replica.upgrade() {
+            // A collection must know that these are relied upon, and what was listed before it says nothing.
+            let standing = self.stand(&replica, ids, None).await?;
+            if standing.era().is_none_or(|era| self.listed_in() != Some(era)) {
+                return Ok(Vec::new());
+            }
+        }
         marker::seen(&**kv, &kv.list_heads().await?)?; // also has packs listed anew
         // What is on its way there may be seen before it is durable: only what was acknowledged counts.
         let has = kv.has(ids).await?;
@@ -257,6 +276,7 @@ impl Attached {
             volume: volume.to_owned(),
             limit_bytes_s: self.limit.rate(),
             before_fsync: self.is_before_fsync(),
+            collection: self.collection(),
         }
     }
 }

@@ -13,9 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::super::exchange::{Exchange, Replica};
+use super::answering::Answering;
+use super::collecting::{Collecting, Members};
 use super::{Attached, marker, meeting};
 use crate::base::{Bid, Digest, Error, Kind, Result, hex};
 use crate::kv::arena::Log;
+use crate::kv::collect::Standing;
+use crate::kv::collect::record::OURS;
 use crate::kv::multi::Store;
 use crate::kv::{Expect, Kv, blocking, version};
 use crate::net::Peer;
@@ -43,19 +47,36 @@ const LONGEST_HEAD: usize = 64 << 10;
 #[derive(Default)]
 struct Known {
     heads: BTreeMap<String, Digest>,
-    /// It was seen to be this volume's, and listed.
+    /// It was seen to be this volume's.
     checked: bool,
     /// All that the log has below this arena is stored.
     from: u32,
+    /// This device's head that lies there.
+    published: Option<Arc<[u8]>>,
+    /// The members, as the store was told.
+    members: Members,
+}
+
+/// This device among those whose store it is.
+struct Sharing {
+    answering: Answering,
+    collecting: Collecting,
 }
 
 /// Feed until the volume closes.
-pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<Exchange>) {
+pub async fn run(attached: &Arc<Attached>, replica: &Weak<Replica>, exchange: &Weak<Exchange>) {
     let mut known = Known::default();
+    let Some(author) = replica.upgrade().map(|replica| replica.volume.author()) else { return };
+    let mut sharing = Sharing { answering: Answering::default(), collecting: Collecting::new(&author) };
     let (mut pause, mut poll) = (FIRST, POLL);
     loop {
         let Some(replica) = replica.upgrade() else { return };
-        let failed = match known.round(attached, &replica, exchange).await {
+        let done = known.round(attached, &replica, exchange).await;
+        let done = match done {
+            Ok((news, standing)) => sharing.go_on(&known, attached, &replica, standing).await.map(|()| news),
+            Err(error) => Err(error),
+        };
+        let failed = match done {
             Ok(news) => {
                 pause = FIRST;
                 poll = if news { POLL } else { (poll * 2).min(RARELY) };
@@ -81,51 +102,119 @@ pub async fn run(attached: &Attached, replica: &Weak<Replica>, exchange: &Weak<E
     }
 }
 
+impl Sharing {
+    /// Say what is owed to a collection, and go on with one's own.
+    async fn go_on(
+        &mut self,
+        known: &Known,
+        attached: &Arc<Attached>,
+        replica: &Arc<Replica>,
+        standing: Standing,
+    ) -> Result<()> {
+        if !replica.role().writes() {
+            return Ok(());
+        }
+        let ended = standing.era().is_some_and(|era| era.is_none_or(|era| era.done));
+        if ended {
+            // What waits to be merged was read after that: nothing of it is gone.
+            let (replica, name) = (Arc::clone(replica), attached.name.clone());
+            blocking(move || replica.reliance.forget(&name)).await?;
+        }
+        if let (Standing::Owing(_, list), Some(published)) = (&standing, &known.published) {
+            self.answering.owe(attached, replica, list, published).await?;
+        }
+        let (record, told) = {
+            let party = attached.party.lock().await;
+            (party.record().copied(), party.is_told())
+        };
+        attached.note_collection(record, told, &known.members, &replica.volume.author());
+        if known.published.is_none() {
+            return Ok(()); // the store was not told of the members in this life
+        }
+        if self.collecting.step(attached, replica, &known.members).await? {
+            attached.asked.notify_one();
+        }
+        Ok(())
+    }
+}
+
 impl Known {
-    /// Give and take. Returns whether there was anything.
-    async fn round(&mut self, attached: &Attached, replica: &Replica, exchange: &Weak<Exchange>) -> Result<bool> {
+    /// Give and take. Returns whether there was anything, and where this device stands.
+    async fn round(
+        &mut self,
+        attached: &Attached,
+        replica: &Arc<Replica>,
+        exchange: &Weak<Exchange>,
+    ) -> Result<(bool, Standing)> {
         let round = attached.rounds.fetch_add(1, Ordering::AcqRel) + 1;
         let kv = &**attached.store.kv();
         if !self.checked {
             *self = Self::default();
+            *attached.listed_in.lock() = None;
             marker::check(kv, replica.known.id).await?;
-            learn(attached, kv).await?;
             self.checked = true;
             attached.changed.store(true, Ordering::Release);
         }
         let changed = attached.changed.swap(false, Ordering::AcqRel);
-        if changed && let Err(error) = self.give(attached, replica).await {
-            attached.changed.store(true, Ordering::Release);
-            return Err(error);
+        let given = self.give(attached, replica, changed).await;
+        let (standing, whole) = given.inspect_err(|_| attached.changed.store(true, Ordering::Release))?;
+        if standing == Standing::Closed {
+            attached.changed.fetch_or(changed, Ordering::AcqRel);
+            return Ok((true, standing)); // what it needs may be going at this moment
         }
-        attached.completed(round);
+        if whole {
+            attached.completed(round);
+        } else {
+            attached.changed.store(true, Ordering::Release);
+            attached.asked.notify_one();
+        }
         let begin = Instant::now();
         let taken = self.take(kv, replica, exchange).await?;
         attached.store.answered(0, begin.elapsed());
-        Ok(changed || taken)
+        Ok((changed || taken, standing))
     }
 
-    /// Blocks, then the head and the membership.
-    async fn give(&mut self, attached: &Attached, replica: &Replica) -> Result<()> {
+    /// Blocks, then the head and the membership. Returns where this device stands, and whether all that there was is
+    /// stored.
+    async fn give(&mut self, attached: &Attached, replica: &Arc<Replica>, changed: bool) -> Result<(Standing, bool)> {
         // Sealing may bring blocks from stores in turn: not on a thread that drives them.
-        let volume = Arc::clone(&replica.volume);
-        let announcement = blocking(move || volume.announce()).await?;
+        let (volume, sweeps) = (Arc::clone(&replica.volume), replica.volume.sweeps());
+        let announced = if changed { Some(blocking(move || volume.announce()).await?.head) } else { None };
+        let head = announced.filter(|head| !head.is_empty());
+        let standing = attached.stand(replica, &[], head.clone()).await?;
+        let Some(era) = standing.era() else { return Ok((standing, false)) };
+        if attached.listed_in() != Some(era) {
+            learn(attached, &**attached.store.kv()).await?;
+            *attached.listed_in.lock() = Some(era);
+            self.from = 0;
+            if !changed {
+                return Ok((standing, false)); // again, with what there is to give
+            }
+        }
+        if !changed {
+            return Ok((standing, true));
+        }
         self.give_blocks(attached, replica).await?;
-        if !replica.role().writes() || announcement.head.is_empty() {
-            return Ok(());
+        let Some(head) = head.filter(|_| replica.role().writes()) else { return Ok((standing, true)) };
+        if replica.volume.sweeps() != sweeps {
+            return Ok((standing, false)); // what the head needs may have been garbage before it was given
         }
         let kv = &**attached.store.kv();
         let author = replica.volume.author();
         // It became another writer while blocks were on their way: its next head says so.
-        let stale = author_of(&announcement.head) != Some(author);
+        let stale = author_of(&head) != Some(author);
         let me = hex(&author);
         if stale || self.was_set_back(kv, replica, &me).await? {
-            return Ok(());
+            return Ok((standing, false));
         }
+        let members = Members::of(replica);
         for (n, word) in replica.membership_records().into_iter().enumerate() {
             self.give_head(kv, format!("m.{me}.{n}"), word.into()).await?;
         }
-        self.give_head(kv, format!("h.{me}"), Bytes::copy_from_slice(&announcement.head)).await
+        self.members = members;
+        self.give_head(kv, format!("h.{me}"), Bytes::copy_from_slice(&head)).await?;
+        self.published = Some(head);
+        Ok((standing, true))
     }
 
     /// Before this device replaces its own head in this run: whether the one there tells that it was set back.
@@ -203,7 +292,8 @@ impl Known {
         let me = hex(&replica.volume.author());
         let names = kv.list_heads().await?;
         marker::seen(kv, &names)?;
-        let names: BTreeSet<String> = names.into_iter().take(MOST_HEADS).collect();
+        let ours = names.into_iter().filter(|name| !name.starts_with(OURS));
+        let names: BTreeSet<String> = ours.take(MOST_HEADS).collect();
         self.heads.retain(|name, _| names.contains(name) || name.contains(&me));
         let mut news = false;
         for name in &names {
@@ -237,6 +327,7 @@ impl Known {
 /// List what is there.
 async fn learn(attached: &Attached, kv: &dyn Kv) -> Result<()> {
     let (mut ids, mut after) = (Vec::new(), None);
+    kv.list_heads().await?; // also has packs listed anew
     loop {
         let page = kv.list(after, PAGE).await?;
         after = page.last().copied();

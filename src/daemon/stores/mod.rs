@@ -4,13 +4,16 @@
 //! never feed a store that is not marked as this volume's.
 
 mod adding;
+mod answering;
 mod attached;
+mod collecting;
 mod feed;
 mod limit;
 mod list;
 mod marker;
 mod meeting;
 mod reading;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -193,6 +196,9 @@ impl Stores {
                 shelf.multi.remove(&attached.store);
                 attached.obey(Rules::default()); // nothing is asked of it any more: who waits for it may go on
                 attached.close();
+            }
+            if let Some(replica) = shelf.replica.upgrade() {
+                replica.reliance.forget(name)?;
             }
         }
         Ok(())

@@ -138,4 +138,33 @@ pub struct StoreStatus {
     /// `fsync` waits for it.
     #[serde(default)]
     pub before_fsync: bool,
+    /// What there is to tell of a collection of its garbage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<CollectionStatus>,
+}
+
+/// How far the collection of a store is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionStatus {
+    /// `waiting` for devices, `sweeping`, `done`: this device collects. `asking`, `sweeping`, `busy`: another does.
+    /// `orphaned`: that one was put out while it removed.
+    pub state: String,
+    /// The device that collects, if it is not this one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// Devices that have not said yet what they need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
+    /// This device is one of them.
+    #[serde(default)]
+    pub owed: bool,
+    /// Why it cannot say it, if it cannot.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trouble: String,
+    /// Blocks gone through, out of so many; a service may keep some that lie among live ones.
+    pub blocks: u64,
+    /// See [`Self::blocks`].
+    pub of: u64,
+    /// Bytes by which the store became smaller.
+    pub bytes: u64,
 }
