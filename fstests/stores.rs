@@ -3,6 +3,8 @@
 //! Needs root for network namespaces and mounts; services are tested where their servers are installed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "stores/collecting.rs"]
+mod collecting;
 #[path = "stores/faults.rs"]
 mod faults;
 #[path = "stores/local.rs"]
