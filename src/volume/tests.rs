@@ -595,8 +595,8 @@ fn a_flipped_bit_is_never_returned_and_fsck_names_the_file() {
 mod cluster;
 mod many;
 mod merging;
-mod reborn;
 mod reaching;
+mod reborn;
 mod sharing;
 mod simulation;
 

@@ -36,6 +36,8 @@ pub enum Task {
 struct Waiting {
     from: Peer,
     head: Vec<u8>,
+    /// Its number.
+    seq: u64,
     due: Instant,
     pause: Duration,
 }
@@ -66,15 +68,17 @@ impl Inbox {
         self.rested = Some(now + took * 3);
     }
 
-    /// A head arrived. What waited of the same author gives way.
-    pub fn head(&mut self, author: [u8; 32], from: Peer, head: Vec<u8>, now: Instant) {
-        self.heads.insert(author, Waiting { from, head, due: now, pause: FIRST_PAUSE });
+    /// A head arrived, with this number. What waited of the same author gives way, unless it is newer.
+    pub fn head(&mut self, author: [u8; 32], from: Peer, (head, seq): (Vec<u8>, u64), now: Instant) {
+        if self.heads.get(&author).is_none_or(|waiting| waiting.seq <= seq) {
+            self.heads.insert(author, Waiting { from, head, seq, due: now, pause: FIRST_PAUSE });
+        }
     }
 
     /// A head could not be taken in: later again, unless a newer one came meanwhile.
     pub fn again(&mut self, author: [u8; 32], from: Peer, head: Vec<u8>, pause: Duration, now: Instant) {
         let pause = pause.clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.heads.entry(author).or_insert(Waiting { from, head, due: now + pause, pause: pause * 2 });
+        self.heads.entry(author).or_insert(Waiting { from, head, seq: 0, due: now + pause, pause: pause * 2 });
     }
 
     /// Records arrived.
@@ -166,11 +170,11 @@ mod tests {
     #[test]
     fn a_newer_head_replaces_one_that_waits_or_failed() {
         let (mut inbox, now) = (Inbox::default(), Instant::now());
-        inbox.head([1; 32], PEER, vec![1], now);
-        inbox.head([1; 32], PEER, vec![2], now);
+        inbox.head([1; 32], PEER, (vec![1], 1), now);
+        inbox.head([1; 32], PEER, (vec![2], 2), now);
         let (task, pause) = inbox.next(now).unwrap();
         assert_eq!(task, Task::Head([1; 32], PEER, vec![2]));
-        inbox.head([1; 32], PEER, vec![3], now);
+        inbox.head([1; 32], PEER, (vec![3], 3), now);
         inbox.again([1; 32], PEER, vec![2], pause, now);
         assert_eq!(inbox.next(now).unwrap().0, Task::Head([1; 32], PEER, vec![3]));
         assert_eq!(inbox.next(now), None);
@@ -179,7 +183,7 @@ mod tests {
     #[test]
     fn failures_are_tried_again_ever_later_or_when_somebody_comes() {
         let (mut inbox, now) = (Inbox::default(), Instant::now());
-        inbox.head([1; 32], PEER, vec![1], now);
+        inbox.head([1; 32], PEER, (vec![1], 1), now);
         let (_, first) = inbox.next(now).unwrap();
         inbox.again([1; 32], PEER, vec![1], first, now);
         assert_eq!(inbox.next(now + ms(100)), None);

@@ -14,14 +14,14 @@ use super::holds::Holds;
 use super::inbox::{Inbox, Task};
 use super::pins::Pins;
 use super::rebirth::Rebirth;
-use super::remembered::Remembered;
 use super::reliance::Reliance;
+use super::remembered::Remembered;
 use super::word::Word;
 use super::{Exchange, replicator};
 use crate::base::sync::{Condvar, Mutex, RwLock};
 use crate::base::{Context, Result, WriterIndex};
 use crate::net::Peer;
-use crate::seal::head::author_of;
+use crate::seal::head::{author_of, verify_envelope};
 use crate::seal::membership::{Member, Membership, Role};
 use crate::volume::{Observer, Volume};
 
@@ -150,13 +150,17 @@ impl Replica {
         self.feeding.ring();
     }
 
-    /// A head arrived from a peer. Not verified, but only heads that name a writing member wait.
+    /// A head arrived from a peer. Only heads that a writing member signed wait.
     pub fn heard(&self, from: Peer, head: Vec<u8>) {
         let Some(author) = author_of(&head).filter(|author| self.writer(author).is_some()) else {
             tracing::warn!(volume = self.known.name, %from, "a head of somebody who may not write was left out");
             return;
         };
-        self.inbox.lock().head(author, from, head, Instant::now());
+        let Ok(envelope) = verify_envelope(&author, &head) else {
+            tracing::warn!(volume = self.known.name, %from, "a head that its author did not sign was left out");
+            return;
+        };
+        self.inbox.lock().head(author, from, (head, envelope.seq), Instant::now());
         self.bell.notify_all();
     }
 

@@ -53,6 +53,8 @@ struct Known {
     from: u32,
     /// This device's head that lies there.
     published: Option<Arc<[u8]>>,
+    /// The last giving was whole: that head is the newest.
+    whole: bool,
     /// The members, as the store was told.
     members: Members,
 }
@@ -120,7 +122,8 @@ impl Sharing {
             let (replica, name) = (Arc::clone(replica), attached.name.clone());
             blocking(move || replica.reliance.forget(&name)).await?;
         }
-        if let (Standing::Owing(_, list), Some(published)) = (&standing, &known.published) {
+        // Not between two heads: the word would miss what only a head that was sent to others has.
+        if let (Standing::Owing(_, list), Some(published), true) = (&standing, &known.published, known.whole) {
             self.answering.owe(attached, replica, list, published).await?;
         }
         let (record, told) = {
@@ -158,6 +161,7 @@ impl Known {
         let changed = attached.changed.swap(false, Ordering::AcqRel);
         let given = self.give(attached, replica, changed).await;
         let (standing, whole) = given.inspect_err(|_| attached.changed.store(true, Ordering::Release))?;
+        self.whole = whole;
         if standing == Standing::Closed {
             attached.changed.fetch_or(changed, Ordering::AcqRel);
             return Ok((true, standing)); // what it needs may be going at this moment
@@ -213,6 +217,12 @@ impl Known {
         }
         self.members = members;
         self.give_head(kv, format!("h.{me}"), Bytes::copy_from_slice(&head)).await?;
+        if let Standing::Open(Some(era)) = &standing
+            && !era.done
+        {
+            // From here on what is new is new since this head, which the store has.
+            replica.reliance.covers(&attached.name, &era.id, Arc::clone(&head));
+        }
         self.published = Some(head);
         Ok((standing, true))
     }

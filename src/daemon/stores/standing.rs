@@ -73,14 +73,8 @@ impl Attached {
         if !replica.role().writes() {
             return Ok(Standing::Open(None));
         }
-        let wants = Wants { store: &self.name, replica, also, head: head.clone() };
-        let standing = self.party.lock().await.stand(&**self.store.kv(), &wants).await?;
-        if let (Standing::Open(Some(era)), Some(head)) = (&standing, head)
-            && !era.done
-        {
-            replica.reliance.covers(&self.name, &era.id, head);
-        }
-        Ok(standing)
+        let wants = Wants { store: &self.name, replica, also, head };
+        self.party.lock().await.stand(&**self.store.kv(), &wants).await
     }
 
     /// In which era the store was listed; `None`: not yet.

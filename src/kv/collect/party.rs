@@ -11,7 +11,7 @@ use super::list::{List, short};
 use super::record::{Bits, Phase, RECORD, Record, WORD, Word, decode_page};
 use super::{Break, broken, damaged};
 use crate::base::{Error, Kind, Result, hex};
-use crate::kv::{Expect, Kv, Task};
+use crate::kv::{Expect, Kv, Task, version};
 
 /// A record that changes more often than this beside one question is looked at later.
 const ROUNDS: usize = 8;
@@ -62,6 +62,10 @@ pub struct Party {
     /// Its word as it is in the store; outer `None`: not known.
     #[allow(clippy::option_option)] // not known, none, a word
     word: Option<Option<Word>>,
+    /// The bytes of it, also if they are no word.
+    bytes: Option<Bytes>,
+    /// A write may be under way that nobody waits for any more, of this run or the one before.
+    loose: bool,
     /// Of its word on the collection with this id, what was there while that was still asking: the collector has it.
     sure: Option<([u8; 16], Bits)>,
     list: Option<Arc<List>>,
@@ -71,7 +75,15 @@ pub struct Party {
 impl Party {
     /// The device with this key.
     pub fn new(me: &[u8; 32]) -> Self {
-        Self { name: format!("{WORD}{}", hex(me)), word: None, sure: None, list: None, record: None }
+        Self {
+            name: format!("{WORD}{}", hex(me)),
+            word: None,
+            bytes: None,
+            loose: true,
+            sure: None,
+            list: None,
+            record: None,
+        }
     }
 
     /// The collection as it was seen last.
@@ -91,9 +103,8 @@ impl Party {
             let before = self.look(kv).await?;
             let Some(record) = self.record.filter(Record::is_open) else {
                 let era = self.record.map(|record| Era { id: record.id, done: true });
-                if self.word.as_ref().is_some_and(Option::is_some)
-                    || self.put(kv, Word::default(), before.as_ref()).await?
-                {
+                let here = self.word.as_ref().is_some_and(Option::is_some);
+                if here || self.put(kv, Word::default(), before.as_ref()).await? {
                     return Ok(Standing::Open(era));
                 }
                 continue;
@@ -128,12 +139,9 @@ impl Party {
 
     /// Say what it needs of the list it owes a word on. False if that is not asked any more.
     pub async fn tell(&mut self, kv: &dyn Kv, list: &List, needs: Bits) -> Result<bool> {
-        self.look(kv).await?;
+        let before = self.look(kv).await?;
         let asked = self.record.is_some_and(|record| record.phase == Phase::Asking && record.id == list.id);
-        if asked {
-            self.write(kv, Word { id: list.id, needs }).await?;
-        }
-        Ok(asked)
+        Ok(asked && self.put(kv, Word { id: list.id, count: 0, needs }, before.as_ref()).await?)
     }
 
     fn said(&self, record: &Record) -> Option<&Word> {
@@ -142,14 +150,13 @@ impl Party {
 
     /// Look at the record, and at whatever else is not known yet.
     async fn look(&mut self, kv: &dyn Kv) -> Result<Option<Bytes>> {
+        // The word before the record: what is there while that still asks, the collector has.
+        if self.word.is_none() {
+            self.read_word(kv).await?;
+        }
         let bytes = kv.get_head(RECORD).await?;
         let record = bytes.as_deref().map(|b| Record::decode(b).ok_or_else(|| damaged(kv, "read the collection")));
         self.record = record.transpose()?;
-        if self.word.is_none() {
-            let said = kv.get_head(&self.name).await?;
-            let word = said.map(|b| Word::decode(&b).ok_or_else(|| damaged(kv, "read this device's word")));
-            self.word = Some(word.transpose()?);
-        }
         if let Some(record) = self.record.filter(|record| record.phase == Phase::Asking) {
             self.sure = self.said(&record).map(|word| (word.id, word.needs.clone()));
         }
@@ -163,16 +170,46 @@ impl Party {
         Ok(bytes)
     }
 
-    async fn write(&mut self, kv: &dyn Kv, word: Word) -> Result<()> {
-        self.word = None; // whatever becomes of this
-        kv.put_head(&self.name, word.encode().into(), Expect::Anything).await?;
-        self.word = Some(Some(word));
-        Ok(())
+    /// Its word as it is there, made such that no earlier write of it can land any more.
+    async fn read_word(&mut self, kv: &dyn Kv) -> Result<()> {
+        for _ in 0..ROUNDS {
+            self.bytes = kv.get_head(&self.name).await?;
+            // What is damaged is none: nobody but this device says what it needs, and it says it anew.
+            let word = self.bytes.as_deref().and_then(Word::decode);
+            match word {
+                Some(word) if self.loose && !self.write(kv, word.clone()).await? => {}
+                word => {
+                    self.loose &= word.is_none();
+                    self.word.get_or_insert(word);
+                    return Ok(());
+                }
+            }
+        }
+        Err(Error::new(Kind::Busy, "read this device's word", kv.name()))
     }
 
-    /// Whether the record is the same behind the word as before it.
+    /// Whether it is there now. What was there must be what was read: nothing that was said may be taken back by a write
+    /// that comes late.
+    async fn write(&mut self, kv: &dyn Kv, mut word: Word) -> Result<bool> {
+        let count = self.bytes.as_deref().and_then(Word::decode).map_or(0, |before| before.count);
+        word.count = count.wrapping_add(1);
+        let expect = self.bytes.as_deref().map_or(Expect::Nothing, |before| Expect::Version(version(before)));
+        (self.word, self.loose) = (None, true); // whatever becomes of this
+        let bytes = Bytes::from(word.encode());
+        match kv.put_head(&self.name, bytes.clone(), expect).await {
+            Ok(()) => {}
+            Err(e) if e.kind() == Kind::Exists => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        (self.word, self.bytes, self.loose) = (Some(Some(word)), Some(bytes), false);
+        Ok(true)
+    }
+
+    /// Whether it is there and the record is the same behind it as before it.
     async fn put(&mut self, kv: &dyn Kv, word: Word, before: Option<&Bytes>) -> Result<bool> {
-        self.write(kv, word).await?;
+        if !self.write(kv, word).await? {
+            return Ok(false);
+        }
         Ok(broken(Break::NoSecondLook) || kv.get_head(RECORD).await?.as_ref() == before)
     }
 }

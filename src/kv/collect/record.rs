@@ -142,6 +142,8 @@ impl Bits {
 pub struct Word {
     /// The collection it is about; zeros: none yet, only here to be waited for.
     pub id: [u8; ID],
+    /// Grows with each writing: a write that was given up and comes late finds another word than it expects.
+    pub count: u32,
     /// What it needs.
     pub needs: Bits,
 }
@@ -149,13 +151,15 @@ pub struct Word {
 impl Word {
     /// As stored.
     pub fn encode(&self) -> Vec<u8> {
-        [&b"gcw1"[..], &self.id, &self.needs.0].concat()
+        [&b"gcw1"[..], &self.id, &self.count.to_le_bytes(), &self.needs.0].concat()
     }
 
     /// `None` if it is none.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (id, needs) = bytes.strip_prefix(b"gcw1")?.split_first_chunk::<ID>()?;
-        (needs.len() <= LONGEST_WORD).then(|| Self { id: *id, needs: Bits(needs.to_vec()) })
+        let (id, rest) = bytes.strip_prefix(b"gcw1")?.split_first_chunk::<ID>()?;
+        let (count, needs) = rest.split_first_chunk::<4>()?;
+        let count = u32::from_le_bytes(*count);
+        (needs.len() <= LONGEST_WORD).then(|| Self { id: *id, count, needs: Bits(needs.to_vec()) })
     }
 }
 
@@ -185,7 +189,7 @@ mod tests {
         assert_eq!(decode_page(&encode_page(&[ids[1], ids[0]])), None);
         assert_eq!(decode_page(&encode_page(&[ids[0], ids[0]])), None);
         assert_eq!(decode_page(b"gcl1x"), None);
-        let mut word = Word { id: [7; 16], needs: Bits::default() };
+        let mut word = Word { id: [7; 16], count: 9, needs: Bits::default() };
         word.needs.set(9);
         let word = Word::decode(&word.encode()).unwrap();
         assert_eq!((0..20).filter(|at| word.needs.has(*at)).collect::<Vec<_>>(), [9]);
