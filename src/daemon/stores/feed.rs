@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::super::exchange::{Exchange, Replica};
 use super::answering::Answering;
 use super::collecting::{Collecting, Members};
-use super::{Attached, marker, meeting};
+use super::{Attached, marker, meeting, recalling};
 use crate::base::{Bid, Digest, Error, Kind, Result, hex};
 use crate::kv::arena::Log;
 use crate::kv::collect::Standing;
@@ -208,7 +208,9 @@ impl Known {
         // It became another writer while blocks were on their way: its next head says so.
         let stale = author_of(&head) != Some(author);
         let me = hex(&author);
-        if stale || self.was_set_back(kv, replica, &me).await? {
+        let first = !self.heads.contains_key(&format!("h.{me}"));
+        let set_back = replica.volume.is_set_back() || first && recalling::was_set_back(kv, replica, &me).await?;
+        if stale || set_back {
             return Ok((standing, false));
         }
         let members = Members::of(replica);
@@ -225,31 +227,6 @@ impl Known {
         }
         self.published = Some(head);
         Ok((standing, true))
-    }
-
-    /// Before this device replaces its own head in this run: whether the one there tells that it was set back.
-    async fn was_set_back(&self, kv: &dyn Kv, replica: &Replica, me: &str) -> Result<bool> {
-        let name = format!("h.{me}");
-        if self.heads.contains_key(&name) {
-            return Ok(replica.volume.is_set_back());
-        }
-        // What it knew of the members then comes first: it may need a key that it does not have any more.
-        for n in 0..MOST_HEADS {
-            let Some(records) = kv.get_head(&format!("m.{me}.{n}")).await?.filter(|r| r.len() <= LONGEST_HEAD) else {
-                break;
-            };
-            replica.records(Peer([0; 32]), records.to_vec());
-        }
-        let Some(head) = kv.get_head(&name).await?.filter(|head| head.len() <= LONGEST_HEAD) else { return Ok(false) };
-        let (volume, said) = (Arc::clone(&replica.volume), head.clone());
-        match blocking(move || volume.recall(&said)).await {
-            Ok(None) => {}
-            Ok(Some(_)) => replica.heard(Peer([0; 32]), head.to_vec()),
-            // Nobody but this device can have signed it: what does not verify is of no use to anybody.
-            Err(error) if error.kind() == Kind::Corrupt => {}
-            Err(error) => return Err(error),
-        }
-        Ok(replica.volume.is_set_back())
     }
 
     async fn give_head(&mut self, kv: &dyn Kv, name: String, value: Bytes) -> Result<()> {

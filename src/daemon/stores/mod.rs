@@ -13,6 +13,7 @@ mod list;
 mod marker;
 mod meeting;
 mod reading;
+mod recalling;
 mod standing;
 
 use std::collections::BTreeMap;
