@@ -155,13 +155,8 @@ fn take_in(
     if merged.set_back {
         // It may not know: it is told by the head that is known of it.
         push_back(replica, net, author, from);
-        let why = "its device was set back or copied, and has not become another writer yet";
-        return Err(Error::new(Kind::Busy, "merge a head", &writer.name).with_source(why));
     }
-    if merged.own_future {
-        let why = "it knows changes of this device that this device does not";
-        return Err(Error::new(Kind::Busy, "merge a head", &writer.name).with_source(why));
-    }
+    past_differs(&merged, &writer.name)?;
     if !(merged.rolled_back || merged.equivocated) {
         replica.remembered.put(author, head);
     }
@@ -177,6 +172,16 @@ fn take_in(
         replica.pins.ring();
     }
     Ok(())
+}
+
+/// Nothing was merged, since one of the two was set back or copied: again, once it has become another writer.
+fn past_differs(merged: &Merged, device: &str) -> Result<()> {
+    let why = match merged {
+        Merged { set_back: true, .. } => "its device was set back or copied, and has not become another writer yet",
+        Merged { own_future: true, .. } => "it knows changes of this device that this device does not",
+        _ => return Ok(()),
+    };
+    Err(Error::new(Kind::Busy, "merge a head", device).with_source(why))
 }
 
 /// All of the trees that were taken over, from any member that is connected; what is not brought now is brought when the next
