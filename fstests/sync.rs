@@ -11,6 +11,8 @@ mod holding;
 mod invites;
 #[path = "sync/keeping.rs"]
 mod keeping;
+#[path = "sync/keepsets.rs"]
+mod keepsets;
 #[path = "sync/members.rs"]
 mod members;
 #[path = "sync/partition.rs"]

@@ -6,7 +6,7 @@ use super::Outcome;
 use super::output::{self, printable, size};
 use super::session::Session;
 use crate::daemon::parse_size;
-use crate::wire::control::{KeepStatus, Request};
+use crate::wire::control::{KeepCollection, KeepStatus, Request};
 
 #[derive(Debug, Args)]
 pub struct Keep {
@@ -25,6 +25,12 @@ enum Command {
         /// Most bytes, such as 500GiB, or `none`
         #[arg(long, value_parser = quota)]
         quota: u64,
+    },
+    /// Ask the devices that write to one what they need of it: the rest goes when all have answered, however long that
+    /// takes. By itself every 30 days, and when there is no room
+    Gc {
+        /// Its name here, or its id
+        name: String,
     },
     /// Keep one no more: what is here of it is removed. The others see this device until they remove it
     Drop {
@@ -46,6 +52,10 @@ impl Keep {
             Command::Set { name, quota } => {
                 let request = Request::KeepSet { name: name.clone(), quota: Some(*quota) };
                 let kept: KeepStatus = session.ask_for(&request)?;
+                if session.json() { output::json(&kept) } else { output::line(&described(&kept)) }
+            }
+            Command::Gc { name } => {
+                let kept: KeepStatus = session.ask_for(&Request::KeepGc { name: name.clone() })?;
                 if session.json() { output::json(&kept) } else { output::line(&described(&kept)) }
             }
             Command::Drop { name } => {
@@ -72,8 +82,10 @@ fn quota(text: &str) -> Result<u64, String> {
 /// One line about a kept volume.
 pub fn described(kept: &KeepStatus) -> String {
     let quota = kept.quota_bytes.map(|quota| format!(" of {}", size(quota))).unwrap_or_default();
+    let waits = |c: &KeepCollection| format!("; collecting, waits for {}", printable(&c.waiting_for.join(", ")));
+    let collecting = kept.collection.as_ref().map(waits).unwrap_or_default();
     format!(
-        "{:<16} {}{quota} in {} blocks, {} devices, {} heads  {}",
+        "{:<16} {}{quota} in {} blocks, {} devices, {} heads  {}{collecting}",
         printable(&kept.name),
         size(kept.used_bytes),
         kept.blocks,

@@ -33,6 +33,17 @@ enum Command {
         /// Its name
         name: String,
     },
+    /// Change what is asked of one on this device
+    Set {
+        /// Its name
+        name: String,
+        /// Others that must hold what `evict` drops: 1 to 16, or `default` for `replicas.min`
+        #[arg(long, value_parser = replicas)]
+        replicas: Option<u64>,
+        /// Names of everything come to this device (full), or each when it is looked at (lazy)
+        #[arg(long, value_enum)]
+        metadata: Option<MetadataArg>,
+    },
     /// Remove a volume, its keys and its content from this device
     Forget {
         /// Its name
@@ -47,6 +58,12 @@ enum Command {
 enum DedupArg {
     Volume,
     Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MetadataArg {
+    Full,
+    Lazy,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -65,6 +82,10 @@ impl Volume {
             }
             Command::List => list(session),
             Command::Show { name } => show(session, &session.ask_for(&Request::VolumeShow { name: name.clone() })?),
+            Command::Set { name, replicas, metadata } => {
+                let lazy = metadata.map(|metadata| metadata == MetadataArg::Lazy);
+                show(session, &session.ask_for(&Request::VolumeSet { name: name.clone(), replicas: *replicas, lazy })?)
+            }
             Command::Forget { name, force } => forget(session, name, *force),
         }
     }
@@ -89,11 +110,26 @@ fn show(session: &Session<'_>, volume: &VolumeStatus) -> Outcome {
         volume.role,
         mounts(volume)
     ))?;
+    if let Some(count) = volume.replicas {
+        output::line(&format!("evict  needs {count} others that hold a block"))?;
+    }
+    if volume.lazy {
+        output::line("names  come when they are looked at")?;
+    }
     if volume.open {
         let (files, bytes, local) = (volume.files, size(volume.bytes), size(volume.local_bytes));
         output::line(&format!("holds  {files} files, {bytes}; {local} stored here\nroot   {}", volume.root))?;
     }
     Ok(())
+}
+
+/// 0 for the default.
+fn replicas(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        _ if text == "default" => Ok(0),
+        Ok(count) if (1..=16).contains(&count) => Ok(count),
+        _ => Err("give 1 to 16, or `default`".to_owned()),
+    }
 }
 
 fn forget(session: &Session<'_>, name: &str, force: bool) -> Outcome {

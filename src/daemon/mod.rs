@@ -24,6 +24,7 @@ mod memory;
 mod mounts;
 mod opening;
 mod place;
+mod policy;
 mod scars;
 mod server;
 mod service;

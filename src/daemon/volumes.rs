@@ -14,6 +14,7 @@ use super::exchange::Exchange;
 use super::home::{Home, replace_file};
 use super::hosted::Hosted;
 use super::opening;
+use super::policy::Policy;
 use crate::base::sync::Mutex;
 use crate::base::{Context, Error, Kind, Result, VolumeId, hash};
 use crate::seal::{Keystore, VolumeSecrets};
@@ -22,6 +23,9 @@ use crate::wire::control::{Chunking, Dedup};
 
 /// The volume that is meant when none is named; made by the first mount.
 pub const DEFAULT: &str = "default";
+
+/// The file with what was asked of a volume.
+const POLICY: &str = "policy";
 
 /// Longest name of a volume, in bytes.
 const LONGEST: usize = 64;
@@ -165,6 +169,23 @@ impl Volumes {
     /// The volume `id` if it is open.
     pub fn if_open(&self, id: VolumeId) -> Option<Arc<dyn Hosted>> {
         self.open.lock().get(&id).cloned()
+    }
+
+    /// What was asked of it here.
+    pub fn policy(&self, known: &Known) -> Result<Policy> {
+        Policy::read(&self.home.volume(known.id).join(POLICY))
+    }
+
+    /// Ask something else of it from now on.
+    pub fn change_policy(&self, known: &Known, act: &dyn Fn(&mut Policy)) -> Result<()> {
+        let _turn = self.keystore.lock();
+        let mut policy = self.policy(known)?;
+        act(&mut policy);
+        policy.write(&self.home.volume(known.id).join(POLICY))?;
+        if let Some(replica) = self.exchange.replica(known.id) {
+            replica.set_policy(policy);
+        }
+        Ok(())
     }
 
     /// Drop keys and content of a volume that nothing uses. There is no way back.

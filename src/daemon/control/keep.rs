@@ -22,6 +22,12 @@ pub fn set(service: &Arc<Service>, name: &str, quota: Option<u64>) -> Result<Kee
     Ok(kept.status())
 }
 
+/// Ask its writers what they need of it, so that the rest goes.
+pub fn collect(service: &Arc<Service>, name: &str) -> Result<KeepStatus> {
+    service.exchange.keeps().open(&service.exchange)?;
+    Ok(service.exchange.keeps().collect(&service.exchange, name)?.status())
+}
+
 /// Keep it no more.
 pub fn remove(service: &Arc<Service>, name: &str) -> Result<bool> {
     let id = find(service, name)?.id;

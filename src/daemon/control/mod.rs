@@ -26,6 +26,7 @@ mod unmount;
 mod volume_create;
 mod volume_forget;
 mod volume_list;
+mod volume_set;
 mod volume_show;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         }
         Request::VolumeList => document(&volume_list::run(service)?)?,
         Request::VolumeShow { name } => document(&volume_show::run(service, &name)?)?,
+        Request::VolumeSet { name, replicas, lazy } => document(&volume_set::run(service, &name, replicas, lazy)?)?,
         Request::VolumeForget { name, force } => document(&volume_forget::run(service, &name, force)?)?,
         Request::List { at } => document(&list::run(service, &at, sink)?)?,
         Request::Stat { at } => document(&stat::run(service, &at)?)?,
@@ -100,6 +102,7 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::StoreRemove { volume, name, force } => document(&store::remove(service, &volume, &name, force)?)?,
         Request::KeepList => document(&keep::list(service)?)?,
         Request::KeepSet { name, quota } => document(&keep::set(service, &name, quota)?)?,
+        Request::KeepGc { name } => document(&keep::collect(service, &name)?)?,
         Request::KeepDrop { name } => document(&keep::remove(service, &name)?)?,
         Request::StoreSet { volume, name, limit, before_fsync } => {
             document(&store::set(service, &volume, &name, limit, before_fsync)?)?

@@ -96,8 +96,10 @@ impl Serve for Answers {
                 let _ = net.push_head_to(peer, volume, &Word::Holds { number, bits }.encode());
             }
             Some(Word::Holds { number, bits }) => replica.holds.answered(peer, number, bits),
-            Some(Word::Offer { .. } | Word::Keep { .. }) => {
-                tracing::debug!(%peer, "only a keeper takes what is offered");
+            Some(Word::Listed { number, ids }) => replica.holds.listed(peer, number, ids),
+            Some(Word::Era(era, told)) => replica.feeding.heard_era(peer, (era, told)),
+            Some(Word::Offer { .. } | Word::Keep { .. } | Word::List { .. } | Word::Needs { .. }) => {
+                tracing::debug!(%peer, "only a keeper takes what is offered, and collects");
             }
             None => tracing::debug!(%peer, "a message that is none"),
         }

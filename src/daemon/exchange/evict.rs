@@ -81,7 +81,7 @@ impl Eviction<'_> {
 
     /// Those of `ids` that enough stores have, or connected members promise to keep.
     fn confirmed(&self, ids: &[Bid]) -> Vec<Bid> {
-        let wanted = self.exchange.settings.replicas_min;
+        let wanted = self.replica.policy().replicas.unwrap_or(self.exchange.settings.replicas_min);
         let stored = self.exchange.stores().holders(self.replica.known.id, ids);
         let mut open: Vec<_> = ids.iter().zip(stored).map(|(bid, stores)| (*bid, stores.len())).collect();
         let net = self.exchange.net();

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::{Exchange, MOST_IDS, Replica};
+use super::super::keeping::{CollectionId, Era};
+use super::{Exchange, MOST_IDS, Replica, settling};
 use crate::base::sync::{Condvar, Mutex};
 use crate::base::{Bid, Error, Kind, Result, WriterIndex};
 use crate::net::{Net, Peer};
@@ -43,6 +44,8 @@ struct Inner {
     queued: BTreeMap<WriterIndex, u64>,
     /// How often each member came.
     comings: BTreeMap<Peer, u64>,
+    /// Where collections of what keepers keep stand, and whether this device has said its word.
+    eras: BTreeMap<Peer, (Era, bool)>,
 }
 
 /// What a keeper is known to have.
@@ -55,6 +58,8 @@ struct Given {
     since: Option<Instant>,
     /// Which of its comings this is about.
     coming: u64,
+    /// The collection that had ended before: what was known then may be gone.
+    ended: CollectionId,
     /// Why it has not everything; empty when it has.
     trouble: String,
     head: Option<Arc<[u8]>>,
@@ -71,6 +76,24 @@ impl Feeding {
     pub fn came(&self, peer: &Peer) {
         *self.inner.lock().comings.entry(*peer).or_default() += 1;
         self.ring();
+    }
+
+    /// A keeper says where its collections stand.
+    pub fn heard_era(&self, peer: &Peer, era: (Era, bool)) {
+        self.inner.lock().eras.insert(*peer, era);
+        self.ring();
+    }
+
+    /// What it said last.
+    pub fn era_of(&self, peer: &Peer) -> Option<(Era, bool)> {
+        self.inner.lock().eras.get(peer).copied()
+    }
+
+    /// The word on what it asks about is said.
+    pub fn told(&self, peer: &Peer, id: &CollectionId) {
+        if let Some((era, told)) = self.inner.lock().eras.get_mut(peer) {
+            *told |= era.open == *id;
+        }
     }
 
     /// End the thread.
@@ -118,6 +141,7 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
         let Some(exchange) = exchange.upgrade() else { return };
         let Some(net) = exchange.net() else { continue };
         failed = false;
+        settling::tidy(replica);
         for keeper in replica.keepers() {
             if !net.is_connected(&Peer(keeper.peer)) {
                 continue;
@@ -153,6 +177,11 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
         }
         (given.coming, given.head) = (coming, None);
     }
+    let era = replica.feeding.era_of(&peer).unwrap_or_default();
+    if settling::has_ended(replica, keeper, &era.0)? || given.ended != era.0.ended {
+        *given = Given { since: Some(Instant::now()), coming: given.coming, ended: era.0.ended, ..Given::default() };
+    }
+    let answer = settling::begin(replica, net, keeper, era)?;
     // On a full disk nothing can be sealed; what is there is given all the same, so that it may go.
     let announced = replica.volume.announce();
     let log = replica.volume.blocks().log();
@@ -168,18 +197,17 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
     }
     replica.feeding.queued(writer, 0);
     let head = announced?.head;
-    if !replica.role().writes()
-        || replica.volume.is_set_back()
-        || author_of(&head) != Some(replica.volume.author())
-        || given.head.as_ref() == Some(&head)
-    {
+    if !replica.role().writes() || replica.volume.is_set_back() || author_of(&head) != Some(replica.volume.author()) {
         return Ok(());
     }
-    if !replica.holds.keep(net, replica, &peer, &head) {
-        return Err(Error::new(Kind::Unreachable, "have a head kept", &keeper.name));
+    if given.head.as_ref() != Some(&head) {
+        settling::cover(replica, net, keeper, &head)?;
+        if !replica.holds.keep(net, replica, &peer, &head) {
+            return Err(Error::new(Kind::Unreachable, "have a head kept", &keeper.name));
+        }
+        given.head = Some(Arc::clone(&head));
     }
-    given.head = Some(head);
-    Ok(())
+    answer.map_or(Ok(()), |answer| settling::tell(replica, net, keeper, answer, &head))
 }
 
 /// Every block of the log from where `given` stands.
@@ -219,18 +247,19 @@ fn has_lost(replica: &Replica, net: &Net, peer: &Peer, given: &Given) -> Result<
     if ids.is_empty() {
         return Ok(false);
     }
-    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(replica, peer))?;
+    let has = replica.holds.ask(net, replica, peer, &ids, false).ok_or_else(|| gone(replica, peer))?;
     Ok(has.iter().take(ids.len()).any(|has| !has))
 }
 
-fn gone(replica: &Replica, peer: &Peer) -> Error {
+pub(super) fn gone(replica: &Replica, peer: &Peer) -> Error {
     Error::new(Kind::Unreachable, "ask a keeper", replica.name_of(peer)).with_source("it does not answer")
 }
 
 /// Have a keeper take those of `blocks` that it lacks.
 fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Result<()> {
     let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
-    let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(replica, peer))?;
+    // Not as a promise: what is garbage here may go there. What a new head needs is asked for as one.
+    let has = replica.holds.ask(net, replica, peer, &ids, false).ok_or_else(|| gone(replica, peer))?;
     let lacking: Vec<_> = blocks.iter().zip(has).filter(|(_, has)| !has).map(|(block, _)| *block).collect();
     let mut bytes = 0;
     let offers = lacking.chunk_by(|_, (_, size)| {

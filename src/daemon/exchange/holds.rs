@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::super::keeping::{CollectionId, PIECE};
 use super::word::Word;
 use super::{Exchange, Replica};
 use crate::base::Bid;
@@ -34,7 +35,22 @@ struct Inner {
 #[derive(Debug)]
 struct Open {
     peer: Peer,
-    answer: Option<Vec<bool>>,
+    answer: Option<Answer>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Bits(Vec<bool>),
+    Ids(Vec<u64>),
+}
+
+impl Answer {
+    fn bits(self, asked: usize) -> Option<Vec<bool>> {
+        match self {
+            Self::Bits(bits) if bits.len() >= asked => Some(bits),
+            _ => None,
+        }
+    }
 }
 
 impl Holds {
@@ -66,6 +82,35 @@ impl Holds {
         self.question(net, replica, peer, (&word, 1), PATIENCE).is_some_and(|bits| bits.first() == Some(&true))
     }
 
+    /// A page of the list of a keeper's collection, from a place in it on. `None` when it does not answer.
+    pub fn list(&self, net: &Net, replica: &Replica, peer: &Peer, id: CollectionId, from: u32) -> Option<Vec<u64>> {
+        let number = self.send(net, replica, peer, &|number| Word::List { number, id, from })?;
+        match self.wait(number, Instant::now() + PATIENCE) {
+            Some(Answer::Ids(ids)) => Some(ids),
+            _ => None,
+        }
+    }
+
+    /// Tell a keeper what is needed of that list. Whether it has heard all of it.
+    pub fn needs(&self, net: &Net, replica: &Replica, peer: &Peer, id: CollectionId, bits: &[u8]) -> bool {
+        let mut from = 0;
+        loop {
+            let piece = bits.get(from..).unwrap_or_default();
+            let piece = piece.get(..PIECE).unwrap_or(piece);
+            let (at, last) = (u32::try_from(from).unwrap_or(u32::MAX), from + piece.len() == bits.len());
+            let author = replica.volume.author();
+            let word = |number| Word::Needs { number, author, id, from: at, last, bits: piece.to_vec() };
+            let heard = self.question(net, replica, peer, (&word, 1), PATIENCE);
+            if heard.is_none_or(|bits| bits.first() != Some(&true)) {
+                return false;
+            }
+            if last {
+                return true;
+            }
+            from += piece.len();
+        }
+    }
+
     fn question(
         &self,
         net: &Net,
@@ -74,12 +119,18 @@ impl Holds {
         (word, count): (&dyn Fn(u32) -> Word, usize),
         patience: Duration,
     ) -> Option<Vec<bool>> {
+        let number = self.send(net, replica, peer, word)?;
+        self.wait(number, Instant::now() + patience)?.bits(count)
+    }
+
+    /// Under a number of its own; `None` if there is nobody.
+    fn send(&self, net: &Net, replica: &Replica, peer: &Peer, word: &dyn Fn(u32) -> Word) -> Option<u32> {
         let number = self.open(*peer);
         if net.push_head_to(peer, replica.known.id, &word(number).encode()).is_err() {
             self.inner.lock().open.remove(&number);
             return None;
         }
-        self.wait(number, count, Instant::now() + patience)
+        Some(number)
     }
 
     fn open(&self, peer: Peer) -> u32 {
@@ -90,13 +141,12 @@ impl Holds {
         number
     }
 
-    fn wait(&self, number: u32, asked: usize, due: Instant) -> Option<Vec<bool>> {
+    fn wait(&self, number: u32, due: Instant) -> Option<Answer> {
         let mut inner = self.inner.lock();
         loop {
             let answered = inner.open.get(&number).is_none_or(|open| open.answer.is_some()); // or the peer is gone
             if answered || inner.closed || self.bell.wait_until(&mut inner, due).timed_out() {
-                let answer = inner.open.remove(&number).and_then(|open| open.answer);
-                return answer.filter(|bits| bits.len() >= asked);
+                return inner.open.remove(&number).and_then(|open| open.answer);
             }
         }
     }
@@ -115,9 +165,18 @@ impl Holds {
 
     /// An answer came.
     pub fn answered(&self, peer: &Peer, number: u32, bits: Vec<bool>) {
+        self.take(peer, number, Answer::Bits(bits));
+    }
+
+    /// A page of a list came.
+    pub fn listed(&self, peer: &Peer, number: u32, ids: Vec<u64>) {
+        self.take(peer, number, Answer::Ids(ids));
+    }
+
+    fn take(&self, peer: &Peer, number: u32, answer: Answer) {
         let mut inner = self.inner.lock();
         if let Some(open) = inner.open.get_mut(&number).filter(|open| open.peer == *peer) {
-            open.answer = Some(bits);
+            open.answer = Some(answer);
             self.bell.notify_all();
         }
     }
@@ -135,22 +194,26 @@ impl Exchange {
 mod tests {
     use super::*;
 
+    fn waited(holds: &Holds, number: u32, asked: usize, due: Instant) -> Option<Vec<bool>> {
+        holds.wait(number, due)?.bits(asked)
+    }
+
     #[test]
     fn an_answer_counts_only_from_whom_it_was_asked_and_only_if_it_is_whole() {
         let holds = Holds::default();
         let (asked, other) = (Peer([1; 32]), Peer([2; 32]));
         let number = holds.open(asked);
         holds.answered(&other, number, vec![true, true]);
-        assert_eq!(holds.wait(number, 2, Instant::now()), None);
+        assert_eq!(waited(&holds, number, 2, Instant::now()), None);
         let number = holds.open(asked);
         holds.answered(&asked, number, vec![true]);
-        assert_eq!(holds.wait(number, 2, Instant::now()), None);
+        assert_eq!(waited(&holds, number, 2, Instant::now()), None);
         let number = holds.open(asked);
         holds.answered(&asked, number, vec![true, false, false]);
-        assert_eq!(holds.wait(number, 2, Instant::now()), Some(vec![true, false, false]));
+        assert_eq!(waited(&holds, number, 2, Instant::now()), Some(vec![true, false, false]));
         let number = holds.open(asked);
         holds.gone(&asked);
-        assert_eq!(holds.wait(number, 1, Instant::now() + PATIENCE), None, "without waiting");
+        assert_eq!(waited(&holds, number, 1, Instant::now() + PATIENCE), None, "without waiting");
         holds.answered(&asked, number, vec![true]);
         assert!(holds.inner.lock().open.is_empty(), "an answer to nothing is dropped");
     }

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::super::home::Home;
 use super::super::keeping::{Fresh, Kept};
@@ -21,6 +22,8 @@ use crate::wire::Advice;
 
 /// Tasks waiting for one volume.
 const TASKS: usize = 16;
+/// With nothing to do, a look at what could have become due.
+const NOW_AND_THEN: Duration = Duration::from_secs(600);
 
 /// See the module.
 pub struct Keeps {
@@ -40,6 +43,8 @@ enum Task {
     Offer { from: Peer, number: u32, blocks: Vec<(Bid, u32)> },
     /// A member connected.
     Came(Peer),
+    /// Whoever was waited for has perhaps answered.
+    Look,
 }
 
 impl Keeps {
@@ -140,6 +145,18 @@ impl Keeps {
         self.all.read().get(id).is_some_and(|keeping| keeping.tasks.try_send(task).is_ok())
     }
 
+    /// Ask who may write what is needed of the volume called `name`, unless that is being asked already.
+    pub fn collect(&self, exchange: &Exchange, name: &str) -> Result<Arc<Kept>> {
+        let kept = self.named(name)?;
+        if kept.collect()?
+            && let Some(net) = exchange.net()
+        {
+            tell_eras(&kept, &net);
+        }
+        self.task(&kept.id, Task::Look);
+        Ok(kept)
+    }
+
     /// A member connected, or lost one of its connections.
     pub fn came(&self, id: &VolumeId, peer: Peer) {
         self.task(id, Task::Came(peer));
@@ -157,13 +174,19 @@ impl Keeping {
 
 /// Until nobody can give it anything to do.
 fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
-    while let Ok(task) = inbox.recv() {
+    loop {
+        let task = match inbox.recv_timeout(NOW_AND_THEN) {
+            Ok(task) => task,
+            Err(RecvTimeoutError::Timeout) => Task::Look,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let Some(net) = exchange.upgrade().and_then(|exchange| exchange.net()) else { continue };
         match task {
+            Task::Look => {}
             Task::Offer { from, number, blocks } => {
                 kept.take(&net, &blocks);
                 let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
-                tell(&net, &from, kept, &Word::Holds { number, bits: kept.holds(&ids) });
+                tell(&net, &from, kept, &Word::Holds { number, bits: kept.promise(&ids) });
             }
             Task::Came(peer) => {
                 for head in kept.heads().unwrap_or_default() {
@@ -174,9 +197,41 @@ fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
                 if let Err(error) = kept.change(|about| about.reached(peer, addresses)) {
                     tracing::warn!(error = %error.chain(), "could not remember where a peer is");
                 }
+                tell_era(&net, kept, &peer);
             }
         }
+        look(kept, &net);
     }
+}
+
+/// Begin a collection when it is time, and end one that everybody has answered.
+fn look(kept: &Kept, net: &Net) {
+    let swept = kept.sweep().inspect(|swept| {
+        if let Some(freed) = swept {
+            tracing::info!(volume = kept.name(), freed, "collected: what nobody needs is gone");
+        }
+    });
+    let began = swept.and_then(|swept| Ok(swept.is_some() | kept.collect_if_due()?));
+    match began {
+        Ok(false) => {}
+        Ok(true) => tell_eras(kept, net),
+        Err(error) => tracing::error!(volume = kept.name(), error = %error.chain(), "what is kept cannot be collected"),
+    }
+}
+
+/// The heads first: what they do not refer to is relied upon by nobody who hears that a collection has ended.
+fn tell_eras(kept: &Kept, net: &Net) {
+    for facts in net.peers().into_iter().filter(|facts| facts.transport.is_some() && kept.has(&facts.peer)) {
+        for head in kept.heads().unwrap_or_default() {
+            tell(net, &facts.peer, kept, &Word::Head(head));
+        }
+        tell_era(net, kept, &facts.peer);
+    }
+}
+
+fn tell_era(net: &Net, kept: &Kept, peer: &Peer) {
+    let (era, told) = kept.era_for(peer);
+    tell(net, peer, kept, &Word::Era(era, told));
 }
 
 fn tell(net: &Net, peer: &Peer, kept: &Kept, word: &Word) {
@@ -202,6 +257,7 @@ impl Exchange {
                 Ok(true) => {
                     tracing::info!(volume = kept.name(), "the members changed");
                     self.review();
+                    self.keeps().task(&kept.id, Task::Look); // perhaps nobody is waited for any more
                     for records in kept.records() {
                         net.push_head(kept.id, &Word::Members(records).encode());
                     }
@@ -215,8 +271,20 @@ impl Exchange {
                     net.push_head(kept.id, &Word::Head(head).encode());
                 }
             }
-            Word::Ask { number, ids, .. } => {
-                tell(&net, peer, kept, &Word::Holds { number, bits: kept.holds(&ids) });
+            Word::Ask { number, promise, ids } => {
+                let bits = if promise { kept.promise(&ids) } else { kept.holds(&ids) };
+                tell(&net, peer, kept, &Word::Holds { number, bits });
+            }
+            Word::List { number, id, from } => {
+                tell(&net, peer, kept, &Word::Listed { number, ids: kept.list_page(&id, from) });
+            }
+            Word::Needs { number, author, id, from, last, bits } => {
+                let taken = kept.hear_needs((peer, &author), &id, (from, &bits, last));
+                let taken = taken.inspect_err(|error| refused("what a device needs", error)).unwrap_or(false);
+                tell(&net, peer, kept, &Word::Holds { number, bits: vec![taken] });
+                if taken && last {
+                    self.keeps().task(&kept.id, Task::Look);
+                }
             }
             Word::Offer { number, blocks } => {
                 let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
@@ -234,7 +302,7 @@ impl Exchange {
                 }
             }
             // A head comes again as one to keep, once what is below it is here.
-            Word::Head(_) | Word::Holds { .. } | Word::Renew(..) => {}
+            Word::Head(_) | Word::Holds { .. } | Word::Renew(..) | Word::Listed { .. } | Word::Era(..) => {}
         }
     }
 }

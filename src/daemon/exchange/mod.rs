@@ -22,6 +22,7 @@ mod remembered;
 mod remote;
 mod replica;
 mod replicator;
+mod settling;
 mod word;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub use keeping::Keeps;
 pub use pins::{Pin, PinState};
 pub use remote::Remote;
 pub use replica::Replica;
+pub use settling::forget_garbage;
 
 /// How to reach others.
 #[derive(Debug, Clone)]
@@ -231,6 +233,7 @@ impl Exchange {
             return Ok(());
         };
         let replica = Replica::new(known.clone(), Arc::clone(volume), membership, &self.home);
+        replica.set_policy(volumes.policy(known)?);
         if self.replicas.write().insert(known.id, Arc::clone(&replica)).is_some() {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::home::replace_file;
-use super::{Exchange, Replica};
+use super::{Exchange, Replica, settling};
 use crate::base::sync::{Mutex, RwLock, RwLockReadGuard};
 use crate::base::{Bid, Error, Result};
 use crate::kv::collect::record::Bits;
@@ -111,6 +111,23 @@ impl Reliance {
         }
     }
 
+    /// What was said to be needed of this list, if it was.
+    pub fn said(&self, store: &str, list: &List) -> Option<Bits> {
+        let stores = self.stores.lock();
+        let told = stores.get(store).filter(|told| told.doubts.id == list.id && told.doubts.is_told())?;
+        Some(told.doubts.needs(list))
+    }
+
+    /// By name: the collections that are not known to have ended.
+    pub fn collections(&self) -> Vec<(String, [u8; 16])> {
+        self.stores.lock().iter().map(|(name, told)| (name.clone(), told.doubts.id)).collect()
+    }
+
+    /// Whether this store may remove the block.
+    pub fn doubts(&self, store: &str, id: &Bid) -> bool {
+        self.stores.lock().get(store).is_some_and(|told| told.doubts.has(id))
+    }
+
     fn is_doubted(&self, id: &Bid) -> bool {
         self.stores.lock().values().any(|told| told.doubts.has(id))
     }
@@ -164,7 +181,10 @@ pub fn clear(replica: &Arc<Replica>, exchange: &Exchange, author: &[u8; 32], hea
     })?;
     let ids: Vec<Bid> = hits.iter().map(|block| block.bid).collect();
     for (store, collection, left) in reliance.claim(&ids) {
-        let asked = exchange.stores().rely(replica, &store, &collection, &left);
+        let asked = match settling::keeper(replica, &store) {
+            Some(keeper) => Ok(settling::rely(replica, exchange, &keeper, &left)),
+            None => exchange.stores().rely(replica, &store, &collection, &left),
+        };
         if asked.as_ref().is_ok_and(|may| *may) {
             continue;
         }

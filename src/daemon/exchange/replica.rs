@@ -26,6 +26,7 @@ use crate::seal::membership::{Member, Membership, Role};
 use crate::volume::{Observer, Volume};
 
 use super::super::home::Home;
+use super::super::policy::Policy;
 use super::super::volumes::Known;
 
 /// Room for records in one message.
@@ -62,6 +63,8 @@ pub struct Replica {
     pub feeding: Feeding,
     /// What must not be relied upon without asking.
     pub reliance: Reliance,
+    /// What a person asked of it here.
+    policy: Mutex<Policy>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     watch: Mutex<Option<Arc<dyn Observer>>>,
 }
@@ -103,6 +106,7 @@ impl Replica {
             feeding: Feeding::default(),
             reliance: Reliance::open(home.volume(known.id)),
             known,
+            policy: Mutex::default(),
             threads: Mutex::default(),
             watch: Mutex::new(None),
         })
@@ -124,6 +128,16 @@ impl Replica {
         self.threads.lock().extend([sync, pins, feed]);
         self.changed();
         Ok(())
+    }
+
+    /// What a person asked of it here.
+    pub fn policy(&self) -> Policy {
+        *self.policy.lock()
+    }
+
+    /// Ask something else of it.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.policy.lock() = policy;
     }
 
     /// End the threads; what they were at is done or given up.

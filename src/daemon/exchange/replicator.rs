@@ -162,7 +162,7 @@ fn take_in(
     }
     replica.note(writer.writer, offer.seq);
     tell(replica, &writer.name, &merged);
-    if merged.adopted && offer.entries <= FULL {
+    if merged.adopted && offer.entries <= FULL && !replica.policy().lazy {
         replica.names.lock().clone_from(&offer.trees);
         bring_names(replica, exchange);
     }

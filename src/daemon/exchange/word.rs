@@ -5,6 +5,7 @@
 use crate::base::Bid;
 use crate::net::Peer;
 
+use super::super::keeping::{Author, CollectionId, Era, PAGE, PIECE};
 use super::MOST_IDS;
 
 /// One message.
@@ -42,6 +43,39 @@ pub enum Word {
     /// This device was set back: a member that may is asked to give it another index, under this key. With the proof that
     /// it held the key before.
     Renew([u8; 32], [u8; 64]),
+    /// Where collections of what is kept stand, and whether who hears this has said its word: a keeper to each member.
+    Era(Era, bool),
+    /// Give the list of the collection that asks, from this place on.
+    List {
+        /// To match the answer.
+        number: u32,
+        /// Which collection.
+        id: CollectionId,
+        /// A place in it.
+        from: u32,
+    },
+    /// The answer: starts of ids, ascending; none behind the end.
+    Listed {
+        /// Of the question.
+        number: u32,
+        /// At most [`PAGE`].
+        ids: Vec<u64>,
+    },
+    /// A piece of what a writer needs of the list. Answered like a question for one block.
+    Needs {
+        /// To match the answer.
+        number: u32,
+        /// The key under which it writes.
+        author: Author,
+        /// Which collection.
+        id: CollectionId,
+        /// Its first byte in all the bits.
+        from: u32,
+        /// Whether that is all.
+        last: bool,
+        /// One bit an id.
+        bits: Vec<u8>,
+    },
     /// The answer, in the order of the question.
     Holds {
         /// Of the question.
@@ -59,6 +93,10 @@ const HOLDS: u8 = 4;
 const OFFER: u8 = 5;
 const KEEP: u8 = 6;
 const RENEW: u8 = 7;
+const ERA: u8 = 16;
+const LIST: u8 = 17;
+const LISTED: u8 = 18;
+const NEEDS: u8 = 19;
 /// Most members in one message about addresses, and most addresses of each.
 const MOST: usize = 64;
 const MOST_EACH: usize = 8;
@@ -102,6 +140,19 @@ impl Word {
                 out.extend_from_slice(head);
                 out
             }
+            Self::Era(era, told) => {
+                [&[ERA][..], &era.open, &era.blocks.to_le_bytes(), &era.ended, &[u8::from(*told)]].concat()
+            }
+            Self::List { number, id, from } => [&[LIST][..], &number.to_le_bytes(), id, &from.to_le_bytes()].concat(),
+            Self::Listed { number, ids } => {
+                let mut out = tagged(LISTED, &number.to_le_bytes());
+                ids.iter().take(PAGE).for_each(|id| out.extend_from_slice(&id.to_be_bytes()));
+                out
+            }
+            Self::Needs { number, author, id, from, last, bits } => {
+                let head = [&[NEEDS][..], &number.to_le_bytes(), author, id, &from.to_le_bytes(), &[u8::from(*last)]];
+                [&head.concat()[..], bits.get(..PIECE).unwrap_or(bits)].concat()
+            }
             Self::Holds { number, bits } => {
                 let mut out = tagged(HOLDS, &number.to_le_bytes());
                 let byte = |eight: &[bool]| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
@@ -125,6 +176,10 @@ impl Word {
             ASK => ask(body),
             HOLDS => holds(body),
             OFFER => offer(body),
+            ERA => era(body),
+            LIST => list(body),
+            LISTED => listed(body),
+            NEEDS => needs(body),
             KEEP => {
                 let (number, head) = body.split_first_chunk::<4>()?;
                 Some(Self::Keep { number: u32::from_le_bytes(*number), head: head.to_vec() })
@@ -161,6 +216,45 @@ fn offer(body: &[u8]) -> Option<Word> {
     let blocks: Vec<_> = entries.iter().map(block).collect::<Option<_>>()?;
     let fits = rest.is_empty() && blocks.len() <= MOST_IDS;
     fits.then_some(Word::Offer { number: u32::from_le_bytes(*number), blocks })
+}
+
+fn era(body: &[u8]) -> Option<Word> {
+    let (open, rest) = body.split_first_chunk::<16>()?;
+    let (blocks, rest) = rest.split_first_chunk::<4>()?;
+    let (ended, told) = rest.split_first_chunk::<16>()?;
+    let era = Era { open: *open, blocks: u32::from_le_bytes(*blocks), ended: *ended };
+    Some(Word::Era(era, *told.first()? & 1 == 1))
+}
+
+fn list(body: &[u8]) -> Option<Word> {
+    let (number, rest) = body.split_first_chunk::<4>()?;
+    let (id, from) = rest.split_first_chunk::<16>()?;
+    let from = u32::from_le_bytes(from.try_into().ok()?);
+    Some(Word::List { number: u32::from_le_bytes(*number), id: *id, from })
+}
+
+fn listed(body: &[u8]) -> Option<Word> {
+    let (number, rest) = body.split_first_chunk::<4>()?;
+    let (ids, rest) = rest.as_chunks::<8>();
+    let ids: Vec<u64> = ids.iter().take(PAGE + 1).map(|id| u64::from_be_bytes(*id)).collect();
+    let fits = rest.is_empty() && ids.len() <= PAGE && ids.is_sorted();
+    fits.then_some(Word::Listed { number: u32::from_le_bytes(*number), ids })
+}
+
+fn needs(body: &[u8]) -> Option<Word> {
+    let (number, rest) = body.split_first_chunk::<4>()?;
+    let (author, rest) = rest.split_first_chunk::<32>()?;
+    let (id, rest) = rest.split_first_chunk::<16>()?;
+    let (from, rest) = rest.split_first_chunk::<4>()?;
+    let (last, bits) = rest.split_first()?;
+    (bits.len() <= PIECE).then(|| Word::Needs {
+        number: u32::from_le_bytes(*number),
+        author: *author,
+        id: *id,
+        from: u32::from_le_bytes(*from),
+        last: *last & 1 == 1,
+        bits: bits.to_vec(),
+    })
 }
 
 fn holds(body: &[u8]) -> Option<Word> {
@@ -223,6 +317,24 @@ mod tests {
         let (renew, word) = ([&[7][..], &[9; 32], &[8; 64]].concat(), Word::Renew([9; 32], [8; 64]));
         assert_eq!((word.encode(), Word::decode(&renew)), (renew.clone(), Some(word)));
         assert_eq!(Word::decode(&renew[..32]), None);
+    }
+
+    #[test]
+    fn words_of_collections_keep_their_bytes() {
+        let era = Word::Era(Era { open: [1; 16], blocks: 258, ended: [2; 16] }, true);
+        assert_eq!(era.encode(), [&[16][..], &[1; 16], &[2, 1, 0, 0], &[2; 16], &[1]].concat());
+        let list = Word::List { number: 7, id: [3; 16], from: 258 };
+        assert_eq!(list.encode(), [&[17, 7, 0, 0, 0][..], &[3; 16], &[2, 1, 0, 0]].concat());
+        let listed = Word::Listed { number: 7, ids: vec![1, 258] };
+        assert_eq!(listed.encode(), [18, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let needs = Word::Needs { number: 7, author: [4; 32], id: [3; 16], from: 258, last: true, bits: vec![9] };
+        assert_eq!(needs.encode(), [&[19, 7, 0, 0, 0][..], &[4; 32], &[3; 16], &[2, 1, 0, 0, 1, 9]].concat());
+        for word in [era, list, listed, needs] {
+            let bytes = word.encode();
+            assert_eq!(Word::decode(&bytes), Some(word));
+            assert_eq!(Word::decode(&bytes[..20.min(bytes.len() - 1)]), None);
+        }
+        assert_eq!(Word::decode(&[18, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), None, "descending");
     }
 
     proptest! {

@@ -7,15 +7,16 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::super::home::replace_file;
 use super::about::About;
+use super::collection::Collection;
 use crate::base::limits::MAX_BLOCK;
-use crate::base::sync::{Mutex, RwLock};
+use crate::base::sync::{Mutex, RwLock, RwLockReadGuard};
 use crate::base::{Bid, Context, Error, Kind, Result, VolumeId, hex};
 use crate::kv::arena::{Log, Options};
 use crate::kv::{ArenaKv, Expect};
@@ -48,6 +49,10 @@ pub struct Kept {
     changing: Mutex<()>,
     /// Bytes that blocks take.
     used: AtomicU64,
+    /// What is asked about the blocks that are here.
+    pub(super) collection: Collection,
+    /// Something found no room since the last look.
+    crowded: AtomicBool,
     /// Blocks that were found damaged: as good as absent, until somebody gives them again.
     rotten: Mutex<HashSet<Bid>>,
     /// Why the last offer was not taken; empty when it was.
@@ -81,8 +86,10 @@ impl Kept {
         let store = ArenaKv::open(&dir.join("store"), Options::default())?;
         let used = AtomicU64::new(store.log().stat().live_bytes);
         let (about, membership) = (RwLock::new(About::read(&dir.join("about"))?), RwLock::new(membership));
+        let collection = Collection::open(&dir.join("collecting"))?;
         let (changing, trouble, rotten) = (Mutex::new(()), Mutex::new(String::new()), Mutex::default());
-        Ok(Self { id, dir: dir.to_owned(), about, store, membership, changing, used, rotten, trouble })
+        let (dir, crowded) = (dir.to_owned(), AtomicBool::new(false));
+        Ok(Self { id, dir, about, store, membership, changing, used, collection, crowded, rotten, trouble })
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
@@ -109,6 +116,10 @@ impl Kept {
     /// Where members were reached.
     pub fn addresses(&self) -> Vec<(Peer, Vec<String>)> {
         self.about.read().addresses.clone()
+    }
+
+    pub(super) fn membership(&self) -> RwLockReadGuard<'_, Membership> {
+        self.membership.read()
     }
 
     /// Whether `peer` belongs.
@@ -214,7 +225,18 @@ impl Kept {
         self.log().contains(bid) && !self.rotten.lock().contains(bid)
     }
 
-    /// Which of `ids` are here for good.
+    /// Which of `ids` are here, to be relied upon from now on: what is collected leaves them.
+    pub fn promise(&self, ids: &[Bid]) -> Vec<bool> {
+        match self.collection.mark(ids) {
+            Ok(()) => self.holds(ids),
+            Err(error) => {
+                tracing::error!(volume = self.name(), error = %error.chain(), "nothing can be promised");
+                vec![false; ids.len()]
+            }
+        }
+    }
+
+    /// Which of `ids` are here for good, unless nobody needs them.
     pub fn holds(&self, ids: &[Bid]) -> Vec<bool> {
         let here: Vec<bool> = ids.iter().map(|id| self.has_block(id)).collect();
         // In this order: what is put meanwhile is not durable yet.
@@ -240,6 +262,8 @@ impl Kept {
 
     /// Everything that comes is kept; the error is the first of what does not.
     fn fetch(&self, net: &Net, offered: &[(Bid, u32)]) -> Result<()> {
+        let ids: Vec<Bid> = offered.iter().map(|(bid, _)| *bid).collect();
+        self.collection.mark(&ids)?;
         let lacking: Vec<_> = offered.iter().filter(|(bid, _)| !self.has_block(bid)).copied().collect();
         let (mut rest, mut done) = (&lacking[..], Ok(()));
         while !rest.is_empty() {
@@ -265,8 +289,17 @@ impl Kept {
     pub(super) fn keep_blocks(&self, blocks: &[(Bid, Bytes)]) -> Result<()> {
         self.store.store(blocks)?;
         self.rotten.lock().retain(|bid| !blocks.iter().any(|(new, _)| new == bid));
-        self.used.store(self.log().stat().live_bytes, Ordering::Relaxed);
+        self.count();
         Ok(())
+    }
+
+    pub(super) fn count(&self) {
+        self.used.store(self.log().stat().live_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether something found no room since this was asked last.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.crowded.swap(false, Ordering::Relaxed)
     }
 
     /// [`Kind::Full`] if `bytes` more would be beyond the quota.
@@ -275,6 +308,7 @@ impl Kept {
         if self.about.read().quota.is_none_or(fits) {
             return Ok(());
         }
+        self.crowded.store(true, Ordering::Relaxed);
         Err(Error::new(Kind::Full, "keep blocks", self.name()).with_source("its quota is used up"))
     }
 
@@ -290,6 +324,7 @@ impl Kept {
             quota_bytes: about.quota,
             heads: self.store.heads().list().map_or(0, |names| names.len() as u64),
             state: self.state(),
+            collection: self.collection_status(),
         }
     }
 

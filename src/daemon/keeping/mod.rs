@@ -3,9 +3,14 @@
 //! Must never need a key of the volume. Who offers blocks and who asks for them is the exchange's affair.
 
 mod about;
+mod collecting;
+#[cfg(test)]
+mod collecting_tests;
+mod collection;
 mod kept;
 #[cfg(test)]
 mod tests;
 
 pub use about::About;
+pub use collection::{Author, CollectionId, Era, PAGE, PIECE};
 pub use kept::{Fresh, Kept};

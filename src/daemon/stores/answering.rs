@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::super::exchange::Replica;
+use super::super::exchange::{Replica, forget_garbage};
 use super::Attached;
 use crate::base::{Error, Kind, Result};
 use crate::kv::blocking;
@@ -97,13 +97,4 @@ fn find_out(store: &str, replica: &Replica, list: &List) -> Result<Found> {
         Ok(true)
     })?;
     Ok(Found { needs, head })
-}
-
-/// Collect this device's own log. That it cannot be done now is no harm.
-pub fn forget_garbage(replica: &Replica) {
-    let stop = || Error::new(Kind::Interrupted, "collect garbage", &replica.known.name);
-    let done = replica.volume.collect(false, &mut |_, _, _| if replica.is_closed() { Err(stop()) } else { Ok(()) });
-    if let Err(error) = done {
-        tracing::debug!(volume = replica.known.name, error = %error.chain(), "could not collect before a store is");
-    }
 }

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::super::exchange::Replica;
-use super::answering::forget_garbage;
+use super::super::exchange::{Replica, forget_garbage};
 use super::{Attached, Stores};
 use crate::base::port::{Entropy, System};
 use crate::base::{Error, Kind, Result, VolumeId, hex};

@@ -29,6 +29,11 @@ impl List {
         Self { id, ids }
     }
 
+    /// The starts of its ids, ascending.
+    pub fn ids(&self) -> &[u64] {
+        &self.ids
+    }
+
     /// The places where `id` may be.
     pub fn places(&self, id: &Bid) -> Range<usize> {
         let short = short(id);
@@ -89,6 +94,14 @@ impl Doubts {
         needs
     }
 
+    /// What was said to be needed of the list, that being all it is not in doubt about.
+    pub fn needs(&self, list: &List) -> Bits {
+        let mut needs = Bits::default();
+        let trusted = |id: &u64| self.ids.binary_search(id).is_err();
+        list.ids.iter().enumerate().filter(|(_, id)| trusted(id)).for_each(|(at, _)| needs.set(at));
+        needs
+    }
+
     /// Whether the device has said what it needs.
     pub fn is_told(&self) -> bool {
         self.claimed.is_none()
@@ -129,6 +142,7 @@ mod tests {
         assert_eq!(doubts.claim(&[id(2), id(9)]), []);
         let said = doubts.told(&list, list.bits(&[id(3)]));
         assert_eq!((0..9).filter(|at| said.has(*at)).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(doubts.needs(&list), said);
         assert_eq!(doubts.claim(&[id(1), id(2), id(3), id(4), id(9)]), [id(1), id(4)]);
         assert_eq!(Doubts::decode(&doubts.encode()), Some(doubts.clone()));
         let bytes = doubts.encode();

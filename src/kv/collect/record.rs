@@ -131,6 +131,16 @@ impl Bits {
         self.0.iter_mut().zip(&other.0).for_each(|(byte, more)| *byte |= more);
     }
 
+    /// As sent and stored: one bit an id, the first in the lowest bit.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// From [`Self::bytes`]; what is missing is not named.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// Whether it names all that `other` names.
     pub fn includes(&self, other: &Self) -> bool {
         other.0.iter().enumerate().all(|(at, more)| more & !self.0.get(at).copied().unwrap_or(0) == 0)

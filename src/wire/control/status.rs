@@ -61,6 +61,12 @@ pub struct VolumeStatus {
     /// Members that keep the volume and cannot read it.
     #[serde(default)]
     pub keepers: Vec<KeeperStatus>,
+    /// Others that must hold what `evict` drops, if that was set for this volume.
+    #[serde(default)]
+    pub replicas: Option<u64>,
+    /// Names come when they are looked at.
+    #[serde(default)]
+    pub lazy: bool,
     /// Whether the daemon has it open (else the counts are zero).
     pub open: bool,
 }
@@ -117,6 +123,19 @@ pub struct KeepStatus {
     pub heads: u64,
     /// `ok`, or why the last offer was not taken.
     pub state: String,
+    /// What is asked about it, if anything.
+    #[serde(default)]
+    pub collection: Option<KeepCollection>,
+}
+
+/// A collection of what is kept, in [`KeepStatus`]: what nobody needs goes when all have answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct KeepCollection {
+    /// Asked about.
+    pub blocks: u64,
+    /// Devices that have not said yet what they need.
+    pub waiting_for: Vec<String>,
 }
 
 /// A store in [`Status`].
