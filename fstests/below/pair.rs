@@ -79,12 +79,20 @@ impl Pair {
                 0 => self.remount(),
                 1 => self.crash(),
                 2 => self.compare("midway"),
+                3 => self.collect(),
                 _ => self.step(step),
             }
         }
         self.crash();
         self.remount();
         steps
+    }
+
+    /// What nothing refers to goes; nothing else may.
+    fn collect(&mut self) {
+        self.trace.push("collect".into());
+        self.volume.collect(false, &mut |_, _, _| Ok(())).unwrap();
+        self.compare("after a collection");
     }
 
     /// Close and open again.

@@ -4,7 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use fstests::harness::bytes::random;
-use fstests::harness::device::{until, until_equal, until_reads};
+use fstests::harness::device::{Device, until, until_equal, until_reads};
+use fstests::harness::lan::Lan;
 
 #[test]
 fn a_pin_is_read_without_the_network_and_the_rest_fails_promptly() {
@@ -44,4 +45,29 @@ fn a_pin_is_read_without_the_network_and_the_rest_fails_promptly() {
     a.stop();
     until("nobody is connected", || b.connected() == 0);
     until_reads(&b.at("kept/file"), &kept);
+}
+
+#[test]
+fn a_lazy_device_looks_at_what_it_wants_and_writes_beside_what_it_never_saw() {
+    let Some(lan) = Lan::new(2) else { return };
+    let (mut a, mut b) = (Device::new(&lan, 0, "alpha"), Device::new(&lan, 1, "beta"));
+    a.mount("default");
+    for dir in 0..40 {
+        fs::create_dir(a.at(&format!("d{dir}"))).unwrap();
+        for file in 0..50 {
+            fs::write(a.at(&format!("d{dir}/file{file}")), format!("{dir} {file}")).unwrap();
+        }
+    }
+    b.run(&["config", "set", "metadata", "lazy"]).done();
+    b.join(&a.invite("default", &[]));
+    until("the top to be there", || fs::read_dir(b.dir()).is_ok_and(|top| top.count() == 40));
+    assert_eq!(fs::read_dir(b.at("d7")).unwrap().count(), 50);
+    fs::write(b.at("d33/new"), "from beta").unwrap();
+    fs::remove_file(b.at("d12/file3")).unwrap();
+    until_equal(&[&a, &b]);
+    b.run(&["volume", "set", "default", "--replicas", "3"]).done();
+    let evicted = b.run(&["evict", &b.at("d33").to_string_lossy()]);
+    assert_eq!(evicted.code, 5, "one other device is not three: {}", evicted.err);
+    let shown = b.run(&["volume", "set", "default", "--replicas", "default", "--json"]).done().json();
+    assert!(shown["replicas"].is_null(), "{shown}");
 }

@@ -113,8 +113,8 @@ fn show(session: &Session<'_>, volume: &VolumeStatus) -> Outcome {
     if let Some(count) = volume.replicas {
         output::line(&format!("evict  needs {count} others that hold a block"))?;
     }
-    if volume.lazy {
-        output::line("names  come when they are looked at")?;
+    if let Some(lazy) = volume.lazy {
+        output::line(if lazy { "names  come when they are looked at" } else { "names  all come here" })?;
     }
     if volume.open {
         let (files, bytes, local) = (volume.files, size(volume.bytes), size(volume.local_bytes));

@@ -34,6 +34,8 @@ pub struct Config {
     pub fetch_timeout: Duration,
     /// How many other devices must hold what `evict` drops here.
     pub replicas_min: usize,
+    /// Names in volumes of others come when they are looked at, not all at once.
+    pub lazy: bool,
 }
 
 /// How much memory the daemon may use.
@@ -57,6 +59,7 @@ impl Default for Config {
             mdns: true,
             fetch_timeout: Duration::from_secs(30),
             replicas_min: 1,
+            lazy: false,
         }
     }
 }
@@ -73,7 +76,7 @@ pub struct Setting {
 }
 
 /// Every setting there is.
-pub const SETTINGS: [Setting; 8] = [
+pub const SETTINGS: [Setting; 9] = [
     Setting { name: "profile", takes: "\"default\" or \"low-mem\"", does: "how much memory the daemon may use" },
     Setting { name: "log.level", takes: "a level or target=level list", does: "what is logged" },
     Setting {
@@ -90,6 +93,11 @@ pub const SETTINGS: [Setting; 8] = [
     Setting { name: "net.mdns", takes: "true or false", does: "find other devices on the local network" },
     Setting { name: "fetch.timeout", takes: "seconds, 1 to 3600", does: "how long a read waits for another device" },
     Setting { name: "replicas.min", takes: "a number, 1 to 16", does: "other devices that hold what `evict` drops" },
+    Setting {
+        name: "metadata",
+        takes: "\"full\" or \"lazy\"",
+        does: "whether all names of a volume come to a device that joins, or each when it is looked at",
+    },
 ];
 
 const SMALLEST_DIRTY: u64 = 4 << 20;
@@ -127,6 +135,7 @@ impl Config {
             "net.listen" => Some(Value::from(self.listen.join(" ")).to_string()),
             "net.mdns" => Some(self.mdns.to_string()),
             "fetch.timeout" => Some(self.fetch_timeout.as_secs().to_string()),
+            "metadata" => Some(if self.lazy { "\"lazy\"" } else { "\"full\"" }.to_owned()),
             "replicas.min" => Some(self.replicas_min.to_string()),
             _ => None,
         }
@@ -164,6 +173,7 @@ impl Config {
             "net.listen" => addresses(value).map(|list| self.listen = list),
             "net.mdns" => value.as_bool().map(|on| self.mdns = on),
             "fetch.timeout" => seconds(value).map(|limit| self.fetch_timeout = limit),
+            "metadata" => metadata(value).map(|lazy| self.lazy = lazy),
             "replicas.min" => replicas(value).map(|count| self.replicas_min = count),
             _ => None,
         };
@@ -262,6 +272,14 @@ fn seconds(value: &Value) -> Option<Duration> {
 
 fn replicas(value: &Value) -> Option<usize> {
     usize::try_from(value.as_integer()?).ok().filter(|count| (1..=16).contains(count))
+}
+
+fn metadata(value: &Value) -> Option<bool> {
+    match value.as_str()? {
+        "full" => Some(false),
+        "lazy" => Some(true),
+        _ => None,
+    }
 }
 
 fn size(value: &Value) -> Option<u64> {

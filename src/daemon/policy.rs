@@ -9,13 +9,16 @@ use std::path::Path;
 use super::home::replace_file;
 use crate::base::{Error, Kind, Result};
 
+/// Most others that can be asked for.
+pub const MOST_REPLICAS: usize = 16;
+
 /// See the module.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Policy {
     /// How many others must hold what `evict` drops; else as `replicas.min` says.
     pub replicas: Option<usize>,
-    /// Names come when they are looked at, not all at once.
-    pub lazy: bool,
+    /// Names come when they are looked at, not all at once; else as `metadata` says.
+    pub lazy: Option<bool>,
 }
 
 impl Policy {
@@ -36,8 +39,11 @@ impl Policy {
 
     fn take(&mut self, line: &str) -> Option<()> {
         match line.split_once(' ')? {
-            ("replicas", count) => self.replicas = Some(count.parse().ok()?),
-            ("metadata", "lazy") => self.lazy = true,
+            ("replicas", count) => {
+                self.replicas = Some(count.parse().ok().filter(|count| (1..=MOST_REPLICAS).contains(count))?);
+            }
+            ("metadata", "lazy") => self.lazy = Some(true),
+            ("metadata", "full") => self.lazy = Some(false),
             _ => return None,
         }
         Some(())
@@ -46,8 +52,8 @@ impl Policy {
     /// Replace the file.
     pub fn write(&self, path: &Path) -> Result<()> {
         let replicas = self.replicas.map(|count| format!("replicas {count}\n")).unwrap_or_default();
-        let lazy = if self.lazy { "metadata lazy\n" } else { "" };
-        replace_file(path, format!("{replicas}{lazy}").as_bytes())
+        let metadata = self.lazy.map(|lazy| format!("metadata {}\n", if lazy { "lazy" } else { "full" }));
+        replace_file(path, format!("{replicas}{}", metadata.unwrap_or_default()).as_bytes())
     }
 }
 
@@ -61,11 +67,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy");
         assert_eq!(Policy::read(&path).unwrap(), Policy::default());
-        for policy in [Policy::default(), Policy { replicas: Some(2), lazy: true }] {
+        for policy in [
+            Policy::default(),
+            Policy { replicas: Some(2), lazy: Some(true) },
+            Policy { replicas: None, lazy: Some(false) },
+        ] {
             policy.write(&path).unwrap();
             assert_eq!(Policy::read(&path).unwrap(), policy);
         }
-        for bad in ["replicas\n", "replicas x\n", "metadata full\n", "colour blue\n"] {
+        for bad in ["replicas\n", "replicas x\n", "replicas 0\n", "replicas 17\n", "metadata some\n", "colour blue\n"] {
             fs::write(&path, bad).unwrap();
             assert_eq!(Policy::read(&path).unwrap_err().kind(), Kind::Unsupported, "{bad}");
         }

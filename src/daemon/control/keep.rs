@@ -25,7 +25,7 @@ pub fn set(service: &Arc<Service>, name: &str, quota: Option<u64>) -> Result<Kee
 /// Ask its writers what they need of it, so that the rest goes.
 pub fn collect(service: &Arc<Service>, name: &str) -> Result<KeepStatus> {
     service.exchange.keeps().open(&service.exchange)?;
-    Ok(service.exchange.keeps().collect(&service.exchange, name)?.status())
+    Ok(service.exchange.keeps().collect(name)?.status())
 }
 
 /// Keep it no more.

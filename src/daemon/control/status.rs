@@ -53,7 +53,7 @@ fn peers(service: &Service) -> Vec<PeerStatus> {
 /// One volume; counts are zero while it is closed, and lag by some seconds unless `exact`.
 pub fn volume(service: &Service, known: &Known, exact: bool) -> Result<VolumeStatus> {
     let open = service.volumes.if_open(known.id);
-    let policy = service.volumes.policy(known)?;
+    let policy = service.volumes.policy(known).unwrap_or_default(); // one that cannot be read keeps it from being shared
     let mut status = VolumeStatus {
         replicas: policy.replicas.map(|count| count as u64),
         lazy: policy.lazy,

@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::super::keeping::{CollectionId, Era};
+use super::settling::Answer;
 use super::{Exchange, MOST_IDS, Replica, settling};
 use crate::base::sync::{Condvar, Mutex};
-use crate::base::{Bid, Error, Kind, Result, WriterIndex};
+use crate::base::{Bid, Context, Error, Kind, Result, WriterIndex};
 use crate::net::{Net, Peer};
 use crate::seal::Sealer;
 use crate::seal::head::author_of;
@@ -32,7 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Feeding {
     inner: Mutex<Inner>,
     bell: Condvar,
+    /// What is being found out for keepers that ask.
+    walks: Mutex<BTreeMap<WriterIndex, Walk>>,
 }
+
+/// About which collection, and who finds it out.
+type Walk = (CollectionId, JoinHandle<Result<Answer>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -87,6 +94,39 @@ impl Feeding {
     /// What it said last.
     pub fn era_of(&self, peer: &Peer) -> Option<(Era, bool)> {
         self.inner.lock().eras.get(peer).copied()
+    }
+
+    /// What is to be said of what a keeper asks about, when that is found out: beside everything else, which goes on.
+    fn answer(
+        &self,
+        replica: &Arc<Replica>,
+        net: &Arc<Net>,
+        keeper: &Member,
+        era: (Era, bool),
+    ) -> Result<Option<Answer>> {
+        let mut walks = self.walks.lock();
+        match walks.remove(&keeper.writer) {
+            Some((id, walk)) if id == era.0.open && !walk.is_finished() => {
+                walks.insert(keeper.writer, (id, walk));
+                return Ok(None);
+            }
+            Some((id, walk)) if id == era.0.open => {
+                let lost = || Error::new(Kind::Other, "find out what is needed", &keeper.name);
+                return walk.join().map_err(|_| lost())?.map(Some);
+            }
+            _ => {} // the end of one that nobody asks about any more is not waited for: it notices
+        }
+        if settling::is_owed(replica, keeper, era) {
+            let (of, net, keeper, writer) = (Arc::clone(replica), Arc::clone(net), keeper.clone(), keeper.writer);
+            let work = move || {
+                let answer = settling::begin(&of, &net, &keeper, &era.0);
+                of.feeding.ring();
+                answer
+            };
+            let walk = std::thread::Builder::new().name("lovage-answer".into()).spawn(work);
+            walks.insert(writer, (era.0.open, walk.io("start a thread", || "lovage-answer".to_owned())?));
+        }
+        Ok(None)
     }
 
     /// The word on what it asks about is said.
@@ -163,8 +203,15 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
     }
 }
 
-fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Result<()> {
+fn feed(replica: &Arc<Replica>, net: &Arc<Net>, keeper: &Member, given: &mut Given) -> Result<()> {
     let (writer, peer) = (keeper.writer, Peer(keeper.peer));
+    let era = replica.feeding.era_of(&peer).unwrap_or_default();
+    if settling::has_ended(replica, keeper, &era.0)? || given.ended != era.0.ended {
+        if !replica.role().writes() {
+            settling::forget_garbage(replica); // who writes did that before it answered
+        }
+        *given = Given { since: Some(Instant::now()), coming: given.coming, ended: era.0.ended, ..Given::default() };
+    }
     let coming = replica.feeding.inner.lock().comings.get(&peer).copied().unwrap_or_default();
     if coming != given.coming {
         if has_lost(replica, net, &peer, given)? {
@@ -177,11 +224,7 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
         }
         (given.coming, given.head) = (coming, None);
     }
-    let era = replica.feeding.era_of(&peer).unwrap_or_default();
-    if settling::has_ended(replica, keeper, &era.0)? || given.ended != era.0.ended {
-        *given = Given { since: Some(Instant::now()), coming: given.coming, ended: era.0.ended, ..Given::default() };
-    }
-    let answer = settling::begin(replica, net, keeper, era)?;
+    let answer = replica.feeding.answer(replica, net, keeper, era);
     // On a full disk nothing can be sealed; what is there is given all the same, so that it may go.
     let announced = replica.volume.announce();
     let log = replica.volume.blocks().log();
@@ -207,7 +250,7 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
         }
         given.head = Some(Arc::clone(&head));
     }
-    answer.map_or(Ok(()), |answer| settling::tell(replica, net, keeper, answer, &head))
+    answer?.map_or(Ok(()), |answer| settling::tell(replica, net, keeper, answer, &head))
 }
 
 /// Every block of the log from where `given` stands.

@@ -28,6 +28,8 @@ pub enum Task {
     Records(Peer, Vec<u8>),
     /// Tell a peer that has just come where the others are.
     Greet(Peer),
+    /// Bring all names here.
+    Names,
     /// Give a member that asks for it another index, under this key.
     Renew(Peer, [u8; 32], [u8; 64]),
 }
@@ -53,6 +55,8 @@ pub struct Inbox {
     changed: Option<Instant>,
     /// Announcing rests until then, so that sealing takes a part of the time only.
     rested: Option<Instant>,
+    /// All names are wanted.
+    pub names: bool,
     /// The thread ends.
     pub closed: bool,
 }
@@ -106,6 +110,9 @@ impl Inbox {
         }
         if let Some(peer) = self.greet.pop_first() {
             return Some((Task::Greet(peer), FIRST_PAUSE));
+        }
+        if std::mem::take(&mut self.names) {
+            return Some((Task::Names, FIRST_PAUSE));
         }
         if self.announce_at().is_some_and(|at| at <= now) {
             self.changed = None;

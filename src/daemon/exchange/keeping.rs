@@ -146,13 +146,9 @@ impl Keeps {
     }
 
     /// Ask who may write what is needed of the volume called `name`, unless that is being asked already.
-    pub fn collect(&self, exchange: &Exchange, name: &str) -> Result<Arc<Kept>> {
+    pub fn collect(&self, name: &str) -> Result<Arc<Kept>> {
         let kept = self.named(name)?;
-        if kept.collect()?
-            && let Some(net) = exchange.net()
-        {
-            tell_eras(&kept, &net);
-        }
+        kept.collect()?;
         self.task(&kept.id, Task::Look);
         Ok(kept)
     }
@@ -165,6 +161,7 @@ impl Keeps {
 
 impl Keeping {
     fn end(self) {
+        self.kept.end();
         drop(self.tasks);
         if self.thread.join().is_err() {
             tracing::error!(volume = self.kept.name(), "the thread of a kept volume panicked");
@@ -174,6 +171,7 @@ impl Keeping {
 
 /// Until nobody can give it anything to do.
 fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
+    let mut told = kept.era();
     loop {
         let task = match inbox.recv_timeout(NOW_AND_THEN) {
             Ok(task) => task,
@@ -182,7 +180,11 @@ fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
         };
         let Some(net) = exchange.upgrade().and_then(|exchange| exchange.net()) else { continue };
         match task {
-            Task::Look => {}
+            Task::Look => {
+                // Whoever did not hear the question, or owes an answer only since then.
+                let owing = |peer: &Peer| matches!(kept.era_for(peer), (_, false));
+                connected(kept, &net).into_iter().filter(owing).for_each(|peer| tell_era(&net, kept, &peer));
+            }
             Task::Offer { from, number, blocks } => {
                 kept.take(&net, &blocks);
                 let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
@@ -200,32 +202,38 @@ fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
                 tell_era(&net, kept, &peer);
             }
         }
-        look(kept, &net);
+        look(kept);
+        if kept.era() != told {
+            told = kept.era();
+            tell_eras(kept, &net);
+        }
     }
 }
 
 /// Begin a collection when it is time, and end one that everybody has answered.
-fn look(kept: &Kept, net: &Net) {
+fn look(kept: &Kept) {
     let swept = kept.sweep().inspect(|swept| {
         if let Some(freed) = swept {
             tracing::info!(volume = kept.name(), freed, "collected: what nobody needs is gone");
         }
     });
-    let began = swept.and_then(|swept| Ok(swept.is_some() | kept.collect_if_due()?));
-    match began {
-        Ok(false) => {}
-        Ok(true) => tell_eras(kept, net),
-        Err(error) => tracing::error!(volume = kept.name(), error = %error.chain(), "what is kept cannot be collected"),
+    if let Err(error) = swept.and_then(|_| kept.collect_if_due()) {
+        tracing::error!(volume = kept.name(), error = %error.chain(), "what is kept cannot be collected");
     }
+}
+
+fn connected(kept: &Kept, net: &Net) -> Vec<Peer> {
+    let here = net.peers().into_iter().filter(|facts| facts.transport.is_some() && kept.has(&facts.peer));
+    here.map(|facts| facts.peer).collect()
 }
 
 /// The heads first: what they do not refer to is relied upon by nobody who hears that a collection has ended.
 fn tell_eras(kept: &Kept, net: &Net) {
-    for facts in net.peers().into_iter().filter(|facts| facts.transport.is_some() && kept.has(&facts.peer)) {
+    for peer in connected(kept, net) {
         for head in kept.heads().unwrap_or_default() {
-            tell(net, &facts.peer, kept, &Word::Head(head));
+            tell(net, &peer, kept, &Word::Head(head));
         }
-        tell_era(net, kept, &facts.peer);
+        tell_era(net, kept, &peer);
     }
 }
 

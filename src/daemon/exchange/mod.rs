@@ -67,12 +67,14 @@ pub struct NetSettings {
     pub patience: Duration,
     /// How many others must hold what is evicted here.
     pub replicas_min: usize,
+    /// Names come when they are looked at, in volumes that say nothing else.
+    pub lazy: bool,
 }
 
 impl NetSettings {
     /// Not talking to anyone.
     pub fn none() -> Self {
-        Self { listen: Vec::new(), offline: true, mdns: false, patience: Duration::ZERO, replicas_min: 1 }
+        Self { listen: Vec::new(), offline: true, mdns: false, patience: Duration::ZERO, replicas_min: 1, lazy: false }
     }
 }
 
@@ -95,6 +97,7 @@ impl NetChoice {
             mdns: config.mdns,
             patience: config.fetch_timeout,
             replicas_min: config.replicas_min,
+            lazy: config.lazy,
         }
     }
 }

@@ -69,11 +69,11 @@ impl Reliance {
         let told = stores.get_mut(store).filter(|told| told.doubts.id == list.id);
         let moved = || Error::new(crate::base::Kind::Busy, "tell what is needed", store);
         let told = told.ok_or_else(moved)?;
-        let needs = told.doubts.told(list, needs);
-        told.head = head;
-        let bytes = encode(told);
-        drop(stores);
-        self.save(store, &bytes)?;
+        let mut new = Told { doubts: told.doubts.clone(), head };
+        let needs = new.doubts.told(list, needs);
+        // Saved first: what is not remembered over a restart must not have been said.
+        self.save(store, &encode(&new))?;
+        *told = new;
         Ok(needs)
     }
 
@@ -181,9 +181,10 @@ pub fn clear(replica: &Arc<Replica>, exchange: &Exchange, author: &[u8; 32], hea
     })?;
     let ids: Vec<Bid> = hits.iter().map(|block| block.bid).collect();
     for (store, collection, left) in reliance.claim(&ids) {
-        let asked = match settling::keeper(replica, &store) {
-            Some(keeper) => Ok(settling::rely(replica, exchange, &keeper, &left)),
-            None => exchange.stores().rely(replica, &store, &collection, &left),
+        let asked = if settling::is_keeper(&store) {
+            Ok(settling::rely(replica, exchange, &store, &left))
+        } else {
+            exchange.stores().rely(replica, &store, &collection, &left)
         };
         if asked.as_ref().is_ok_and(|may| *may) {
             continue;

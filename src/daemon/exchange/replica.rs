@@ -135,9 +135,14 @@ impl Replica {
         *self.policy.lock()
     }
 
-    /// Ask something else of it.
+    /// Ask something else of it. What was lazy and is not any more has all names of the heads merged last brought here.
     pub fn set_policy(&self, policy: Policy) {
-        *self.policy.lock() = policy;
+        let before = std::mem::replace(&mut *self.policy.lock(), policy);
+        if policy.lazy == Some(false) && before.lazy != Some(false) {
+            *self.names.lock() = self.learned.lock().values().flatten().cloned().collect();
+            self.inbox.lock().names = true;
+            self.bell.notify_all();
+        }
     }
 
     /// End the threads; what they were at is done or given up.

@@ -33,6 +33,7 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
                 exchange.go_on(replica);
                 bring_names(replica, &exchange);
             }
+            Task::Names => bring_names(replica, &exchange),
             Task::Records(from, records) => take_records(replica, &exchange, &from, &records),
             Task::Renew(peer, author, proof) => renew(replica, &exchange, &peer, (author, proof)),
             Task::Head(author, from, head) => {
@@ -162,7 +163,8 @@ fn take_in(
     }
     replica.note(writer.writer, offer.seq);
     tell(replica, &writer.name, &merged);
-    if merged.adopted && offer.entries <= FULL && !replica.policy().lazy {
+    let lazy = replica.policy().lazy.unwrap_or(exchange.settings.lazy);
+    if merged.adopted && offer.entries <= FULL && !lazy {
         replica.names.lock().clone_from(&offer.trees);
         bring_names(replica, exchange);
     }

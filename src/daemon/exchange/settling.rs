@@ -5,10 +5,11 @@
 //! the head that it has refers to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::keeping::{CollectionId, Era};
+use super::super::keeping::{CollectionId, Era, MOST};
 use super::feeding::gone;
 use super::{Exchange, MOST_IDS, Replica};
 use crate::base::{Bid, Error, Kind, Result, WriterIndex};
@@ -17,7 +18,6 @@ use crate::kv::collect::record::Bits;
 use crate::net::{Net, Peer};
 use crate::seal::Ref;
 use crate::seal::membership::Member;
-use std::time::Duration;
 
 /// Where a store has its name a keeper has this, and its index: no store is called so.
 const KEEPER: char = '@';
@@ -25,6 +25,7 @@ const KEEPER: char = '@';
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is to be said, before the newest head was given.
+#[derive(Debug)]
 pub struct Answer {
     list: List,
     needs: Bits,
@@ -36,16 +37,22 @@ fn name(keeper: &Member) -> String {
     format!("{KEEPER}{}", keeper.writer)
 }
 
-/// The keeper whose collections are remembered under this name; `None` for a store's.
-pub fn keeper(replica: &Replica, name: &str) -> Option<Option<Member>> {
+/// The keeper whose collections are remembered under this name, if it still belongs.
+pub fn keeper(replica: &Replica, name: &str) -> Option<Member> {
     let writer: WriterIndex = name.strip_prefix(KEEPER)?.parse().ok()?;
-    Some(replica.keepers().into_iter().find(|keeper| keeper.writer == writer))
+    replica.keepers().into_iter().find(|keeper| keeper.writer == writer)
+}
+
+/// Whether collections of a keeper are remembered under this name.
+pub fn is_keeper(name: &str) -> bool {
+    name.starts_with(KEEPER)
 }
 
 /// Collections of keepers that do not belong any more are forgotten: nothing there is relied upon.
 pub fn tidy(replica: &Replica) {
     for (name, _) in replica.reliance.collections() {
-        if matches!(keeper(replica, &name), Some(None))
+        if is_keeper(&name)
+            && keeper(replica, &name).is_none()
             && let Err(error) = replica.reliance.forget(&name)
         {
             tracing::warn!(error = %error.chain(), "a collection cannot be forgotten");
@@ -55,24 +62,28 @@ pub fn tidy(replica: &Replica) {
 
 /// Whether the collection that this device answered has ended: then what the keeper has must be asked anew.
 pub fn has_ended(replica: &Replica, keeper: &Member, era: &Era) -> Result<bool> {
-    let (name, heard) = (name(keeper), *era != Era::default());
-    let ended = replica.reliance.collections().iter().any(|(store, id)| *store == name && *id != era.open);
-    if heard && ended {
+    let name = name(keeper);
+    // Another that is open means nothing: what a keeper says may come late, from a connection that was slow.
+    let ended = replica.reliance.collections().iter().any(|(store, id)| *store == name && *id == era.ended);
+    if ended {
         replica.reliance.forget(&name)?;
     }
-    Ok(heard && ended)
+    Ok(ended)
 }
 
-/// If a word is owed: doubt everything, then look at everything. What is garbage here goes first, or it would be given
-/// again.
-pub fn begin(replica: &Replica, net: &Net, keeper: &Member, (era, told): (Era, bool)) -> Result<Option<Answer>> {
-    if told || era.open == CollectionId::default() || !replica.role().writes() || replica.volume.is_set_back() {
-        return Ok(None);
-    }
+/// Whether a word is owed: also one that the keeper has, and this device has forgotten.
+pub fn is_owed(replica: &Replica, keeper: &Member, (era, told): (Era, bool)) -> bool {
+    let remembered = || replica.reliance.told_of(&name(keeper), &era.open).is_some();
+    let asked = era.open != CollectionId::default() && !(told && remembered());
+    asked && replica.role().writes() && !replica.volume.is_set_back()
+}
+
+/// Doubt everything, then look at everything. What is garbage here goes first, or it would be given again.
+pub fn begin(replica: &Replica, net: &Net, keeper: &Member, era: &Era) -> Result<Answer> {
     let name = name(keeper);
-    let list = fetch_list(replica, net, keeper, &era)?;
+    let list = fetch_list(replica, net, keeper, era)?;
     if let Some(needs) = replica.reliance.said(&name, &list) {
-        return Ok(Some(Answer { list, needs, head: None }));
+        return Ok(Answer { list, needs, head: None });
     }
     replica.reliance.begin(&name, &list)?;
     forget_garbage(replica);
@@ -85,13 +96,16 @@ pub fn begin(replica: &Replica, net: &Net, keeper: &Member, (era, told): (Era, b
         list.places(&block.bid).for_each(|at| needs.set(at));
         Ok(true)
     })?;
-    Ok(Some(Answer { list, needs, head: Some(head) }))
+    Ok(Answer { list, needs, head: Some(head) })
 }
 
 fn fetch_list(replica: &Replica, net: &Net, keeper: &Member, era: &Era) -> Result<List> {
     let (peer, blocks) = (Peer(keeper.peer), usize::try_from(era.blocks).unwrap_or(usize::MAX));
     let mut ids: Vec<u64> = Vec::new();
-    while ids.len() < blocks && !replica.is_closed() {
+    while ids.len() < blocks {
+        if replica.is_closed() || blocks > MOST {
+            return Err(Error::new(Kind::Interrupted, "ask a keeper", &keeper.name).with_source("its list is too long"));
+        }
         let from = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let page = replica.holds.list(net, replica, &peer, era.open, from).ok_or_else(|| gone(replica, &peer))?;
         if page.is_empty() || ids.len() + page.len() > blocks {
@@ -118,7 +132,8 @@ pub fn tell(replica: &Replica, net: &Net, keeper: &Member, answer: Answer, publi
     }
     let peer = Peer(keeper.peer);
     if !replica.holds.needs(net, replica, &peer, list.id, needs.bytes()) {
-        return Err(gone(replica, &peer));
+        let why = "it does not take what this device says that it needs";
+        return Err(Error::new(Kind::Busy, "answer a keeper", &keeper.name).with_source(why));
     }
     replica.feeding.told(&peer, &list.id);
     tracing::info!(
@@ -145,7 +160,8 @@ pub fn cover(replica: &Replica, net: &Net, keeper: &Member, head: &Arc<[u8]>) ->
     };
     if let Err(error) = replica.volume.news(&known, head, &mut meet) {
         tracing::debug!(error = %error.chain(), "what is new is not known: everything is looked at");
-        replica.volume.reach(&mut meet)?;
+        let walked = replica.volume.reach(&mut meet)?;
+        replica.volume.news(&walked, head, &mut meet)?;
     }
     for hits in hits.chunks(MOST_IDS) {
         have_kept(replica, net, keeper, hits)?;
@@ -173,8 +189,8 @@ fn have_kept(replica: &Replica, net: &Net, keeper: &Member, blocks: &[Ref]) -> R
 }
 
 /// Whether a keeper has these blocks, and goes on keeping them.
-pub fn rely(replica: &Replica, exchange: &Exchange, keeper: &Option<Member>, ids: &[Bid]) -> bool {
-    let (Some(net), Some(keeper)) = (exchange.net(), keeper) else { return false };
+pub fn rely(replica: &Replica, exchange: &Exchange, name: &str, ids: &[Bid]) -> bool {
+    let (Some(net), Some(keeper)) = (exchange.net(), keeper(replica, name)) else { return false };
     let asked = |ids: &[Bid]| replica.holds.ask(&net, replica, &Peer(keeper.peer), ids, true);
     ids.chunks(MOST_IDS).all(|ids| asked(ids).is_some_and(|has| has.iter().take(ids.len()).all(|has| *has)))
 }

@@ -3,6 +3,7 @@
 //! Must never sweep before each of them has said what it needs, and never fail to say whom it waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Kept;
@@ -43,6 +44,15 @@ impl Kept {
         devices
     }
 
+    /// What is to be done ends as soon as it may.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
     /// Ask everybody which of the blocks that are here now it needs. False if that is being asked already.
     pub fn collect(&self) -> Result<bool> {
         let mut ids = Vec::new();
@@ -60,11 +70,16 @@ impl Kept {
         self.collection.era().open == CollectionId::default() && (since > OFTEN || self.lacks_room() && since > FULL)
     }
 
+    /// Where collections stand.
+    pub fn era(&self) -> Era {
+        self.collection.era()
+    }
+
     /// What a member is told, and whether it has said its word on what is asked.
     pub fn era_for(&self, peer: &Peer) -> (Era, bool) {
         let devices = self.writers().into_values().filter(|device| device.peer == peer.0);
-        let owing = self.collection.owing(devices.map(|device| ((), device.keys)));
-        (self.collection.era(), owing.is_none_or(|owing| owing.is_empty()))
+        let (era, owing) = self.collection.owing(devices.map(|device| ((), device.keys)));
+        (era, owing.is_none_or(|owing| owing.is_empty()))
     }
 
     /// A page of the list that is asked about.
@@ -84,18 +99,27 @@ impl Kept {
         if !self.membership().table().members().any(writes) {
             return Ok(false);
         }
-        self.collection.hear(author, id, (usize::try_from(from).unwrap_or(usize::MAX), bits, last))
+        // A key that it was given and never used says nothing; one that it gets later speaks for itself.
+        let device = self.writers().into_values().find(|device| device.keys.contains(author));
+        let keys = device.map(|device| device.keys).unwrap_or_default();
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        self.collection.hear((author, &keys), id, (from, bits, last))
     }
 
     /// Names of those who have not said what they need; `None` if nothing is asked.
     pub fn owing(&self) -> Option<Vec<String>> {
-        self.collection.owing(self.writers().into_values().map(|device| (device.name, device.keys)))
+        self.collection.owing(self.writers().into_values().map(|device| (device.name, device.keys))).1
+    }
+
+    /// Whether everybody has answered what is asked.
+    fn is_answered(&self) -> bool {
+        self.owing().is_some_and(|owing| owing.is_empty())
     }
 
     /// Remove what nobody needs, if everybody has answered: bytes freed. `None` if it is not time. Goes on where a kill
     /// ended it.
     pub fn sweep(&self) -> Result<Option<u64>> {
-        if self.owing().is_none_or(|owing| !owing.is_empty()) {
+        if !self.is_answered() {
             return Ok(None);
         }
         let mut freed = 0;
@@ -103,12 +127,17 @@ impl Kept {
             let mut doomed: Vec<Bid> = self.log().listing_of(number)?.into_iter().map(|(bid, _)| bid).collect();
             doomed.retain(|bid| self.collection.condemns(bid));
             for batch in doomed.chunks(BATCH) {
+                if self.is_ending() || !self.is_answered() {
+                    return Ok(None); // gone on with later
+                }
                 freed += self.collection.remove(batch, |ids| self.log().delete(ids))?;
             }
         }
-        self.log().compact()?;
         self.collection.finish()?;
         self.count();
+        if let Err(error) = self.log().compact() {
+            tracing::warn!(volume = self.name(), error = %error.chain(), "what is left is not moved together");
+        }
         Ok(Some(freed))
     }
 

@@ -48,7 +48,8 @@ fn what_is_named_or_relied_upon_stays_and_all_of_it_is_known_after_a_restart() {
     let list = List::new(era.open, collection.page(&era.open, 0).unwrap());
     assert_eq!((era.blocks, list.ids()), (20, &shorts(0..20)[..]));
     let bits = |ids: &[u64]| list.bits(&ids.iter().map(|n| id(*n)).collect::<Vec<_>>()).bytes().to_vec();
-    let hear = |c: &Collection, n: u8, bits: &[u8]| c.hear(&[n; 32], &era.open, (0, bits, true)).unwrap();
+    let hear =
+        |c: &Collection, n: u8, bits: &[u8]| c.hear((&[n; 32], &keys(&[n])), &era.open, (0, bits, true)).unwrap();
     assert!(hear(&collection, 1, &bits(&[1, 2])));
     collection.mark(&[id(3), id(99)]).unwrap();
     drop(collection);
@@ -61,18 +62,18 @@ fn what_is_named_or_relied_upon_stays_and_all_of_it_is_known_after_a_restart() {
         open()
     };
     let devices = || [("one", keys(&[1])), ("two", keys(&[2]))];
-    assert_eq!(collection.owing(devices()), Some(vec!["two"]));
-    assert!(!collection.hear(&[2; 32], &[7; 16], (0, &[], true)).unwrap(), "another collection");
+    assert_eq!(collection.owing(devices()).1, Some(vec!["two"]));
+    assert!(!collection.hear((&[2; 32], &keys(&[2])), &[7; 16], (0, &[], true)).unwrap(), "another collection");
     assert!(!hear(&collection, 2, &[0; 4]), "longer than the list");
     assert!(hear(&collection, 2, &bits(&[5])));
-    assert_eq!(collection.owing(devices()), Some(vec![]));
+    assert_eq!(collection.owing(devices()).1, Some(vec![]));
     assert_eq!(removed(&collection, 0..30), [0].into_iter().chain(6..20).map(id).collect::<Vec<_>>());
     collection.finish().unwrap();
     let collection = {
         drop(collection);
         open()
     };
-    assert_eq!((collection.era().ended, collection.owing(devices())), (era.open, None));
+    assert_eq!((collection.era().ended, collection.owing(devices()).1), (era.open, None));
     assert_eq!(removed(&collection, 0..30), []);
 }
 
@@ -82,13 +83,16 @@ fn a_device_that_was_set_back_is_asked_again() {
     let collection = Collection::open(dir.path()).unwrap();
     collection.begin(shorts(0..3), keys(&[1, 2])).unwrap();
     let id = collection.era().open;
-    let owing = |keys| collection.owing([((), keys)]).unwrap().len();
+    let owing = |keys| collection.owing([((), keys)]).1.unwrap().len();
     // Two keys of one device were known when it began: one of them is of use no more.
-    collection.hear(&[2; 32], &id, (0, &[], true)).unwrap();
-    assert_eq!((owing(keys(&[1, 2])), owing(keys(&[1]))), (0, 1));
+    let hear = |n: u8, of: &[u8]| collection.hear((&[n; 32], &keys(of)), &id, (0, &[], true)).unwrap();
+    assert_eq!(owing(keys(&[1, 2])), 1);
+    assert!(hear(2, &[1, 2]));
+    assert_eq!(owing(keys(&[1, 2])), 0);
     assert_eq!(owing(keys(&[1, 2, 3])), 1, "a later key speaks for itself");
-    collection.hear(&[3; 32], &id, (0, &[], true)).unwrap();
-    assert_eq!(owing(keys(&[1, 2, 3])), 0);
+    // It was given a third key and, before it used that, a fourth: the third never says anything.
+    assert!(hear(4, &[1, 2, 3, 4]));
+    assert_eq!(owing(keys(&[1, 2, 3, 4])), 0);
 }
 
 #[test]
@@ -97,12 +101,46 @@ fn a_word_in_pieces_counts_when_it_is_whole_and_in_order() {
     let collection = Collection::open(dir.path()).unwrap();
     collection.begin(shorts(0..40), keys(&[1])).unwrap();
     let id = collection.era().open;
-    let hear = |from, bits: &[u8], last| collection.hear(&[1; 32], &id, (from, bits, last)).unwrap();
+    let hear = |from, bits: &[u8], last| collection.hear((&[1; 32], &keys(&[1])), &id, (from, bits, last)).unwrap();
     assert!(hear(0, &[1, 2], false));
     assert!(!hear(3, &[4], true), "a gap");
     assert!(!hear(2, &[3], true), "and then all of it is said again");
     assert!(hear(0, &[1, 2], false) && hear(2, &[3, 4, 5], true));
-    assert!(collection.owing([((), keys(&[1]))]).unwrap().is_empty());
+    assert!(collection.owing([((), keys(&[1]))]).1.unwrap().is_empty());
+}
+
+#[test]
+fn what_was_said_stays_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let collection = Collection::open(dir.path()).unwrap();
+    collection.begin(shorts(0..8), keys(&[1, 2])).unwrap();
+    let era = collection.era().open;
+    let hear = |n: u8, bits: u8| collection.hear((&[n; 32], &keys(&[n])), &era, (0, &[bits], true)).unwrap();
+    assert!(hear(1, 255));
+    collection.mark(&[id(3)]).unwrap(); // it is needed anyway: nothing is written
+    assert!(hear(1, 0) && hear(2, 0));
+    assert_eq!(removed(&collection, 0..8), []);
+    drop(collection);
+    assert_eq!(removed(&Collection::open(dir.path()).unwrap(), 0..8), []);
+}
+
+#[test]
+fn a_word_or_a_mark_that_was_bent_ends_the_collection_and_removes_nothing() {
+    for file in ["marks", "word-0101010101010101010101010101010101010101010101010101010101010101"] {
+        let dir = tempfile::tempdir().unwrap();
+        let collection = Collection::open(dir.path()).unwrap();
+        collection.begin(shorts(0..8), keys(&[1])).unwrap();
+        let era = collection.era();
+        collection.mark(&[id(3)]).unwrap();
+        assert!(collection.hear((&[1; 32], &keys(&[1])), &era.open, (0, &[0], true)).unwrap());
+        drop(collection);
+        let mut bytes = std::fs::read(dir.path().join(file)).unwrap();
+        bytes[4] ^= 4;
+        std::fs::write(dir.path().join(file), bytes).unwrap();
+        let collection = Collection::open(dir.path()).unwrap();
+        assert_eq!(collection.era().open, CollectionId::default(), "{file}");
+        assert_eq!(removed(&collection, 0..8), [], "{file}");
+    }
 }
 
 #[test]
@@ -170,7 +208,7 @@ impl World {
     fn below(&self, n: usize) -> usize {
         let mut bytes = [0; 8];
         crate::base::port::Entropy::fill(&self.dice, &mut bytes);
-        (u64::from_le_bytes(bytes) % n.max(1) as u64) as usize
+        usize::try_from(u64::from_le_bytes(bytes) % n.max(1) as u64).unwrap()
     }
 
     fn any(&self, of: &BTreeSet<u64>) -> Option<u64> {
@@ -257,7 +295,13 @@ impl World {
         let doubted = |n: &u64| list.places(&id(*n)).any(|at| !needs.has(at));
         let doubts = (0..self.next).filter(doubted).collect();
         let author = [u8::try_from(at).unwrap() + 1; 32];
-        assert!(self.collection.hear(&author, &era.open, (0, Bits::bytes(&needs), true)).unwrap());
+        let hear = |needs: &Bits| {
+            assert!(self.collection.hear((&author, &[author].into()), &era.open, (0, needs.bytes(), true)).unwrap());
+        };
+        hear(&needs);
+        if self.below(3) == 0 {
+            hear(&Bits::default()); // said twice, and less the second time
+        }
         self.devices[at].told = Some((era.open, doubts, refs));
     }
 
@@ -289,7 +333,7 @@ impl World {
     /// Some of it, or all; a restart may come in between.
     fn sweep(&mut self) {
         let devices = (1..=3).map(|n| ((), keys(&[n])));
-        if self.collection.owing(devices).is_none_or(|owing| !owing.is_empty()) {
+        if self.collection.owing(devices).1.is_none_or(|owing| !owing.is_empty()) {
             return;
         }
         for n in self.kept.clone() {

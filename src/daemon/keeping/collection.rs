@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::home::replace_file;
+use super::files::{
+    decode_ended, decode_list, decode_marks, decode_word, encode_ended, encode_list, encode_marks, encode_word,
+};
 use crate::base::port::{Clock, Entropy, System, Time};
 use crate::base::sync::Mutex;
-use crate::base::{Bid, Context, DeviceId, Error, Result, hex};
+use crate::base::{Bid, Context, DeviceId, Error, Kind, Result, hex};
 use crate::kv::collect::List;
 use crate::kv::collect::record::Bits;
 
@@ -30,12 +33,11 @@ pub const PAGE: usize = 7_000;
 pub const PIECE: usize = 56 << 10;
 /// Names of files with words begin so; the author follows.
 const WORD: &str = "word-";
-const LIST: &[u8] = b"kcl1";
-const ENDED: &[u8] = b"kce1";
 
 /// See the module.
 pub struct Collection {
     dir: PathBuf,
+    /// Held while blocks are removed: above the locks of the log, below all others of a kept volume.
     state: Mutex<State>,
 }
 
@@ -80,19 +82,24 @@ impl Collection {
         let Some(bytes) = read(&dir.join("list"))? else { return Ok(this) };
         match decode_list(&bytes) {
             Some((list, _)) if list.id == ended => this.clear()?,
-            Some((list, known)) => {
-                let open = this.resume(Arc::new(list), known)?;
-                this.state.lock().open = Some(open);
-            }
-            None => {
-                tracing::error!(dir = %dir.display(), "a collection cannot be read: it is given up");
-                // Members that answered it ask anew for everything, whatever its name was.
-                let mut id = CollectionId::default();
-                System.fill(&mut id);
-                this.end(id)?;
-            }
+            Some((list, known)) => match this.resume(Arc::new(list), known) {
+                Ok(open) => this.state.lock().open = Some(open),
+                Err(error) => this.give_up(&mut this.state.lock(), &error)?,
+            },
+            None => this.give_up(&mut this.state.lock(), &damaged(&dir.join("list")))?,
         }
         Ok(this)
+    }
+
+    /// Nothing is removed by it any more. Members that answered it ask anew for everything. Takes no room.
+    fn give_up(&self, state: &mut State, why: &Error) -> Result<()> {
+        tracing::error!(dir = %self.dir.display(), error = %why.chain(), "a collection is given up");
+        self.clear()?;
+        (state.open, state.ended, state.ended_at) = (None, fresh(), System.now());
+        if let Err(error) = replace_file(&self.dir.join("ended"), &encode_ended(state.ended, state.ended_at)) {
+            tracing::warn!(error = %error.chain(), "it is not remembered that a collection was given up");
+        }
+        Ok(())
     }
 
     fn resume(&self, list: Arc<List>, known: BTreeSet<Author>) -> Result<Open> {
@@ -101,19 +108,22 @@ impl Collection {
             let name = entry.io("look for words", || self.dir.display().to_string())?.file_name();
             let author = name.to_str().and_then(|name| name.strip_prefix(WORD)).and_then(DeviceId::from_hex);
             if let Some(DeviceId(author)) = author {
-                needed.join(&Bits::from_bytes(read(&self.word(&author))?.unwrap_or_default()));
-                told.insert(author);
+                let path = self.word(&author);
+                let (keys, bits) = read(&path)?.as_deref().and_then(decode_word).ok_or_else(|| damaged(&path))?;
+                needed.join(&bits);
+                told.extend(keys);
             }
         }
         let path = self.dir.join("marks");
         let marks = read(&path)?.unwrap_or_default();
-        let (places, torn) = marks.as_chunks::<4>();
-        let places = places.iter().filter_map(|place| usize::try_from(u32::from_le_bytes(*place)).ok());
-        places.filter(|at| *at < list.ids().len()).for_each(|at| needed.set(at));
+        let (places, whole) = decode_marks(&marks).ok_or_else(|| damaged(&path))?;
+        for at in places.into_iter().filter(|at| *at < list.ids().len()) {
+            needed.set(at);
+        }
         let file =
             OpenOptions::new().append(true).create(true).open(&path).io("open", || path.display().to_string())?;
         // What is torn was promised to nobody.
-        file.set_len((marks.len() - torn.len()) as u64).io("mend", || path.display().to_string())?;
+        file.set_len(whole as u64).io("mend", || path.display().to_string())?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).io("sync", || self.dir.display().to_string())?;
         Ok(Open { list, known, told, needed, marks: file, coming: BTreeMap::new() })
     }
@@ -124,11 +134,16 @@ impl Collection {
         if state.open.is_some() {
             return Ok(false);
         }
-        ids.truncate(MOST);
-        let mut id = CollectionId::default();
-        System.fill(&mut id);
+        if let [a, b, c, d, ..] = fresh()
+            && ids.len() > MOST
+        {
+            let somewhere = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(0) % ids.len();
+            ids.rotate_left(somewhere);
+            ids.truncate(MOST);
+            ids.sort_unstable();
+        }
         self.clear()?;
-        let list = List::new(id, ids);
+        let list = List::new(fresh(), ids);
         replace_file(&self.dir.join("list"), &encode_list(&list, &known))?;
         state.open = Some(self.resume(Arc::new(list), known)?);
         Ok(true)
@@ -136,13 +151,10 @@ impl Collection {
 
     /// Where it stands.
     pub fn era(&self) -> Era {
-        let state = self.state.lock();
-        let open = state.open.as_ref();
-        let blocks = open.map_or(0, |open| u32::try_from(open.list.ids().len()).unwrap_or(u32::MAX));
-        Era { open: open.map_or(CollectionId::default(), |open| open.list.id), blocks, ended: state.ended }
+        self.state.lock().era()
     }
 
-    /// When the newest ended; the beginning of time if there was none.
+    /// When the newest ended, or else when this was made.
     pub fn ended_at(&self) -> Time {
         self.state.lock().ended_at
     }
@@ -154,9 +166,14 @@ impl Collection {
         Some(list.ids().iter().skip(from).take(PAGE).copied().collect())
     }
 
-    /// A piece of what `author` needs of the list of the collection `id`, from the byte `from` on. Whether it is taken;
-    /// the last one when the whole is durable.
-    pub fn hear(&self, author: &Author, id: &CollectionId, (from, piece, last): (usize, &[u8], bool)) -> Result<bool> {
+    /// A piece of what `author` needs of the list of the collection `id`, from the byte `from` on, for a device that has
+    /// these keys now. Whether it is taken; the last one when the whole is durable. What was said stays said.
+    pub fn hear(
+        &self,
+        (author, keys): (&Author, &BTreeSet<Author>),
+        id: &CollectionId,
+        (from, piece, last): (usize, &[u8], bool),
+    ) -> Result<bool> {
         let mut state = self.state.lock();
         let Some(open) = state.open.as_mut().filter(|open| open.list.id == *id) else { return Ok(false) };
         let word = open.coming.entry(*author).or_default();
@@ -170,10 +187,16 @@ impl Collection {
         }
         word.extend_from_slice(piece);
         if last {
-            let word = open.coming.remove(author).unwrap_or_default();
-            replace_file(&self.word(author), &word)?;
-            open.needed.join(&Bits::from_bytes(word));
-            open.told.insert(*author);
+            let mut word = Bits::from_bytes(open.coming.remove(author).unwrap_or_default());
+            let before = read(&self.word(author))?;
+            if let Some((_, before)) = before.as_deref().and_then(decode_word) {
+                word.join(&before); // others may rely on it: what was needed anyway was not marked
+            }
+            let mut keys = keys.clone();
+            keys.insert(*author);
+            replace_file(&self.word(author), &encode_word(&keys, &word))?;
+            open.needed.join(&word);
+            open.told.extend(keys);
         }
         Ok(true)
     }
@@ -187,18 +210,22 @@ impl Collection {
         if places.is_empty() {
             return Ok(());
         }
-        let bytes: Vec<u8> =
-            places.iter().flat_map(|at| u32::try_from(*at).unwrap_or(u32::MAX).to_le_bytes()).collect();
-        let written = open.marks.write_all(&bytes).and_then(|()| open.marks.sync_data());
-        written.io("remember what is relied upon", || self.dir.display().to_string())?;
-        places.into_iter().for_each(|at| open.needed.set(at));
+        let written = open.marks.write_all(&encode_marks(&places)).and_then(|()| open.marks.sync_data());
+        if let Err(error) = written.io("remember what is relied upon", || self.dir.display().to_string()) {
+            return self.give_up(&mut state, &error); // nothing is removed now, so nothing need be marked
+        }
+        for at in places {
+            open.needed.set(at);
+        }
         Ok(())
     }
 
-    /// Which of these devices, each with all keys it ever had, have not said their word; `None` if nothing is asked.
-    pub fn owing<D>(&self, devices: impl IntoIterator<Item = (D, BTreeSet<Author>)>) -> Option<Vec<D>> {
+    /// Where it stands, and which of these devices, each with all keys it ever had, have not said their word; `None` if
+    /// nothing is asked.
+    pub fn owing<D>(&self, devices: impl IntoIterator<Item = (D, BTreeSet<Author>)>) -> (Era, Option<Vec<D>>) {
         let state = self.state.lock();
-        let open = state.open.as_ref()?;
+        let era = state.era();
+        let Some(open) = &state.open else { return (era, None) };
         // A key of later is that of a device that was set back: what it said before is not what it needs now.
         let settled = |keys: &BTreeSet<Author>| {
             let mut later = keys.difference(&open.known).peekable();
@@ -208,7 +235,8 @@ impl Collection {
                 !keys.is_disjoint(&open.told)
             }
         };
-        Some(devices.into_iter().filter(|(_, keys)| !settled(keys)).map(|(device, _)| device).collect())
+        let owing = devices.into_iter().filter(|(_, keys)| !settled(keys)).map(|(device, _)| device).collect();
+        (era, Some(owing))
     }
 
     /// Whether the collection condemns `id`, as far as is known now.
@@ -226,13 +254,8 @@ impl Collection {
 
     /// What was to be removed is gone.
     pub fn finish(&self) -> Result<()> {
-        let id = self.era().open;
-        self.end(id)
-    }
-
-    fn end(&self, id: CollectionId) -> Result<()> {
         let mut state = self.state.lock();
-        let now = System.now();
+        let (id, now) = (state.era().open, System.now());
         replace_file(&self.dir.join("ended"), &encode_ended(id, now))?;
         (state.open, state.ended, state.ended_at) = (None, id, now);
         self.clear()
@@ -256,12 +279,30 @@ impl Collection {
     }
 }
 
+impl State {
+    fn era(&self) -> Era {
+        let open = self.open.as_ref();
+        let blocks = open.map_or(0, |open| u32::try_from(open.list.ids().len()).unwrap_or(u32::MAX));
+        Era { open: open.map_or(CollectionId::default(), |open| open.list.id), blocks, ended: self.ended }
+    }
+}
+
 impl Open {
     /// An id may share its start with another: then it stays if either is needed.
     fn condemns(&self, id: &Bid) -> bool {
         let mut places = self.list.places(id).peekable();
         places.peek().is_some() && places.all(|at| !self.needed.has(at))
     }
+}
+
+fn fresh() -> CollectionId {
+    let mut id = CollectionId::default();
+    System.fill(&mut id);
+    id
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::new(Kind::Corrupt, "read", path.display().to_string())
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -276,32 +317,4 @@ fn remove(path: &Path) -> Result<()> {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path.display().to_string(), e)),
         _ => Ok(()),
     }
-}
-
-fn encode_list(list: &List, known: &BTreeSet<Author>) -> Vec<u8> {
-    let count = u32::try_from(known.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = [LIST, &list.id, &count].concat();
-    known.iter().for_each(|key| bytes.extend_from_slice(key));
-    list.ids().iter().for_each(|id| bytes.extend_from_slice(&id.to_be_bytes()));
-    bytes
-}
-
-fn decode_list(bytes: &[u8]) -> Option<(List, BTreeSet<Author>)> {
-    let (id, rest) = bytes.strip_prefix(LIST)?.split_first_chunk::<16>()?;
-    let (count, rest) = rest.split_first_chunk::<4>()?;
-    let keys = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(32)?;
-    let (keys, ids) = rest.split_at_checked(keys)?;
-    let (ids, rest) = ids.as_chunks::<8>();
-    let ids: Vec<u64> = ids.iter().map(|id| u64::from_be_bytes(*id)).collect();
-    let known = keys.as_chunks::<32>().0.iter().copied().collect();
-    (rest.is_empty() && ids.is_sorted()).then(|| (List::new(*id, ids), known))
-}
-
-fn encode_ended(id: CollectionId, at: Time) -> Vec<u8> {
-    [ENDED, &id, &at.0.to_le_bytes()].concat()
-}
-
-fn decode_ended(bytes: &[u8]) -> Option<(CollectionId, Time)> {
-    let (id, time) = bytes.strip_prefix(ENDED)?.split_first_chunk::<16>()?;
-    Some((*id, Time(i64::from_le_bytes(time.try_into().ok()?))))
 }

@@ -53,6 +53,8 @@ pub struct Kept {
     pub(super) collection: Collection,
     /// Something found no room since the last look.
     crowded: AtomicBool,
+    /// It is kept no more, or this daemon ends.
+    pub(super) ending: AtomicBool,
     /// Blocks that were found damaged: as good as absent, until somebody gives them again.
     rotten: Mutex<HashSet<Bid>>,
     /// Why the last offer was not taken; empty when it was.
@@ -88,8 +90,8 @@ impl Kept {
         let (about, membership) = (RwLock::new(About::read(&dir.join("about"))?), RwLock::new(membership));
         let collection = Collection::open(&dir.join("collecting"))?;
         let (changing, trouble, rotten) = (Mutex::new(()), Mutex::new(String::new()), Mutex::default());
-        let (dir, crowded) = (dir.to_owned(), AtomicBool::new(false));
-        Ok(Self { id, dir, about, store, membership, changing, used, collection, crowded, rotten, trouble })
+        let (dir, crowded, ending) = (dir.to_owned(), AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { id, dir, about, store, membership, changing, used, collection, crowded, ending, rotten, trouble })
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
@@ -287,7 +289,11 @@ impl Kept {
 
     /// Durable when it returns; what was damaged is put right.
     pub(super) fn keep_blocks(&self, blocks: &[(Bid, Bytes)]) -> Result<()> {
-        self.store.store(blocks)?;
+        let stored = self.store.store(blocks);
+        if stored.as_ref().is_err_and(|error| error.kind() == Kind::Full) {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+        stored?;
         self.rotten.lock().retain(|bid| !blocks.iter().any(|(new, _)| new == bid));
         self.count();
         Ok(())

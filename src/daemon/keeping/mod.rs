@@ -7,10 +7,11 @@ mod collecting;
 #[cfg(test)]
 mod collecting_tests;
 mod collection;
+mod files;
 mod kept;
 #[cfg(test)]
 mod tests;
 
 pub use about::About;
-pub use collection::{Author, CollectionId, Era, PAGE, PIECE};
+pub use collection::{Author, CollectionId, Era, MOST, PAGE, PIECE};
 pub use kept::{Fresh, Kept};

@@ -10,6 +10,9 @@ use super::{Break, broken, damaged};
 use crate::base::{Bid, Error, Kind, Result, hex};
 use crate::kv::{Expect, Kv, version};
 
+/// So often a device may owe a word on its own list before it looks whether that can be read.
+const PATIENCE: u32 = 4;
+
 /// How far a collection came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -41,6 +44,8 @@ pub struct Parties<'p> {
 pub struct Collector {
     me: [u8; 32],
     sweep: Option<Sweep>,
+    /// How often this device was found to owe a word on its own list.
+    waits: u32,
 }
 
 /// What is being removed; 32 bytes an id while it lasts.
@@ -54,7 +59,7 @@ struct Sweep {
 impl Collector {
     /// Of the device with this key.
     pub fn new(me: &[u8; 32]) -> Self {
-        Self { me: *me, sweep: None }
+        Self { me: *me, sweep: None, waits: 0 }
     }
 
     /// Begin a collection called `fresh`, which must be random, unless one is under way. `reaches` is what this device
@@ -99,6 +104,12 @@ impl Collector {
             let words = words(kv, parties).await?;
             let owing = owing(&record, &words, broken(Break::NoWait));
             if !owing.is_empty() {
+                self.waits = if owing.contains(&hex(&self.me)) { self.waits.saturating_add(1) } else { 0 };
+                // Nobody can answer a list that is damaged: nothing was removed by it, and the next one is whole.
+                if self.waits >= PATIENCE && self.waits.is_power_of_two() && !is_whole(kv, &record).await? {
+                    replace(kv, &record, Record { phase: Phase::Done, ..record }).await?;
+                    return Ok(Outcome::Swept(0));
+                }
                 return Ok(Outcome::Waiting(owing));
             }
             record = replace(kv, &record, Record { phase: Phase::Closing, ..record }).await?;
@@ -124,16 +135,15 @@ impl Collector {
         self.remove(kv, &record).await
     }
 
-    /// What nobody needs. Nothing if part of the list is lost.
+    /// What nobody needs. Nothing if part of the list is lost or damaged.
     async fn judge(&mut self, kv: &dyn Kv, record: &Record, words: &BTreeMap<String, Option<Word>>) -> Result<Outcome> {
         let words: Vec<&Word> = words.values().flatten().filter(|word| word.id == record.id).collect();
         let (mut dead, mut at) = (Vec::new(), 0);
         for number in 0..record.pages {
-            let Some(bytes) = kv.get_head(&record.page(number)).await? else {
+            let Some(page) = kv.get_head(&record.page(number)).await?.as_deref().and_then(decode_page) else {
                 dead.clear();
                 break;
             };
-            let page = decode_page(&bytes).ok_or_else(|| damaged(kv, "read the list of a collection"))?;
             for id in page {
                 if !words.iter().any(|word| word.needs.has(at)) {
                     dead.push(id);
@@ -200,6 +210,16 @@ impl Collector {
     }
 }
 
+/// Whether all of the list can be read.
+async fn is_whole(kv: &dyn Kv, record: &Record) -> Result<bool> {
+    for number in 0..record.pages {
+        if kv.get_head(&record.page(number)).await?.as_deref().and_then(decode_page).is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The newest collection.
 async fn read(kv: &dyn Kv) -> Result<Option<Record>> {
     let found = kv.get_head(RECORD).await?;
@@ -234,4 +254,54 @@ async fn words(kv: &dyn Kv, parties: Parties<'_>) -> Result<BTreeMap<String, Opt
 fn owing(record: &Record, words: &BTreeMap<String, Option<Word>>, nobody: bool) -> BTreeSet<String> {
     let owes = |word: &Option<Word>| word.as_ref().is_none_or(|word| word.id != record.id);
     words.iter().filter(|(_, word)| !nobody && owes(word)).map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::kv::{MemoryKv, collect::Party, collect::Standing};
+
+    struct Nothing;
+
+    impl super::super::Needs for Nothing {
+        fn needs<'a>(
+            &'a self,
+            _: &'a std::sync::Arc<super::super::List>,
+            _: bool,
+        ) -> crate::kv::Task<'a, super::super::record::Bits> {
+            Box::pin(async { Ok(super::super::record::Bits::default()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_lost_or_damaged_ends_its_collection_and_removes_nothing() {
+        for lost in [true, false] {
+            let kv = MemoryKv::default();
+            let (me, id) = ([1; 32], Bid([7; 32]));
+            kv.put(&id, vec![1].into()).await.unwrap();
+            let (writers, gone) = (BTreeSet::from([hex(&me)]), BTreeSet::new());
+            let parties = Parties { writers: &writers, gone: &gone };
+            let mut collector = Collector::new(&me);
+            collector.begin(&kv, [9; 16], Some(&|_| false), (parties, false)).await.unwrap();
+            let page = read(&kv).await.unwrap().unwrap().page(0);
+            if lost {
+                kv.delete_head(&page).await.unwrap();
+            } else {
+                kv.put_head(&page, vec![3].into(), Expect::Anything).await.unwrap();
+            }
+            let outcomes = async {
+                for _ in 0..PATIENCE * 2 {
+                    if collector.advance(&kv, parties).await.unwrap() == Outcome::Swept(0) {
+                        return true;
+                    }
+                }
+                false
+            };
+            assert!(outcomes.await);
+            assert_eq!(kv.has(&[id]).await.unwrap(), [true]);
+            let standing = Party::new(&me).stand(&kv, &Nothing).await.unwrap();
+            assert!(matches!(standing, Standing::Open(Some(era)) if era.done));
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! Random operations on several devices that meet in any order, lose touch and crash. In the end all are equal,
-//! and every content that anybody synced and nobody removed or replaced is still to be read somewhere.
+//! Random operations on several devices that meet in any order, lose touch, crash, collect their garbage and drop what
+//! another promises to keep. In the end all are equal, and every content that anybody synced and nobody removed or
+//! replaced is still to be read somewhere (D11 over trees).
 //!
 //! `LOVAGE_SEEDS=500` runs as many; `LOVAGE_SEED=7` runs that one alone.
 
@@ -144,6 +145,19 @@ fn act(c: &Cluster, at: usize, dice: &mut Dice, written: &mut u64) {
     expect(result, "operation");
 }
 
+/// Drop what `other`, which has heard the last of it, promises to keep.
+fn evict(c: &Cluster, at: usize, other: usize) {
+    c.tell(at, other);
+    let mut all = std::collections::HashSet::new();
+    c.v(at).data_blocks(ROOT_INO, usize::MAX, &mut all).unwrap();
+    let ids: Vec<_> = all.into_iter().collect();
+    let kept = c.v(other).holds(&ids, true);
+    let confirmed: Vec<_> = ids.iter().zip(kept).filter(|(_, kept)| *kept).map(|(id, _)| *id).collect();
+    let free = c.v(at).leaving(&confirmed);
+    c.v(at).evict(&free).unwrap();
+    c.v(at).settled(&free);
+}
+
 fn run(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let n = 3 + dice.roll(3) as usize;
@@ -151,7 +165,14 @@ fn run(seed: u64) {
     let (mut written, mut near) = (0, vec![true; n]);
     for _ in 0..50 + dice.roll(50) {
         let at = dice.roll(n as u64) as usize;
-        match dice.roll(20) {
+        match dice.roll(24) {
+            20 | 21 => drop(c.v(at).collect(false, &mut |_, _, _| Ok(())).unwrap()),
+            22 | 23 => {
+                let other = dice.roll(n as u64) as usize;
+                if other != at && near[other] && near[at] {
+                    evict(&c, at, other);
+                }
+            }
             0..=11 => act(&c, at, &mut dice, &mut written),
             12..=16 => {
                 let from = dice.roll(n as u64) as usize;

@@ -64,9 +64,9 @@ pub struct VolumeStatus {
     /// Others that must hold what `evict` drops, if that was set for this volume.
     #[serde(default)]
     pub replicas: Option<u64>,
-    /// Names come when they are looked at.
+    /// Whether names come when they are looked at, if that was set for this volume.
     #[serde(default)]
-    pub lazy: bool,
+    pub lazy: Option<bool>,
     /// Whether the daemon has it open (else the counts are zero).
     pub open: bool,
 }
