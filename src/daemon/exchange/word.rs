@@ -93,10 +93,10 @@ const HOLDS: u8 = 4;
 const OFFER: u8 = 5;
 const KEEP: u8 = 6;
 const RENEW: u8 = 7;
-const ERA: u8 = 16;
-const LIST: u8 = 17;
-const LISTED: u8 = 18;
-const NEEDS: u8 = 19;
+const ERA: u8 = 8;
+const LIST: u8 = 9;
+const LISTED: u8 = 10;
+const NEEDS: u8 = 11;
 /// Most members in one message about addresses, and most addresses of each.
 const MOST: usize = 64;
 const MOST_EACH: usize = 8;
@@ -322,19 +322,19 @@ mod tests {
     #[test]
     fn words_of_collections_keep_their_bytes() {
         let era = Word::Era(Era { open: [1; 16], blocks: 258, ended: [2; 16] }, true);
-        assert_eq!(era.encode(), [&[16][..], &[1; 16], &[2, 1, 0, 0], &[2; 16], &[1]].concat());
+        assert_eq!(era.encode(), [&[8][..], &[1; 16], &[2, 1, 0, 0], &[2; 16], &[1]].concat());
         let list = Word::List { number: 7, id: [3; 16], from: 258 };
-        assert_eq!(list.encode(), [&[17, 7, 0, 0, 0][..], &[3; 16], &[2, 1, 0, 0]].concat());
+        assert_eq!(list.encode(), [&[9, 7, 0, 0, 0][..], &[3; 16], &[2, 1, 0, 0]].concat());
         let listed = Word::Listed { number: 7, ids: vec![1, 258] };
-        assert_eq!(listed.encode(), [18, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(listed.encode(), [10, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
         let needs = Word::Needs { number: 7, author: [4; 32], id: [3; 16], from: 258, last: true, bits: vec![9] };
-        assert_eq!(needs.encode(), [&[19, 7, 0, 0, 0][..], &[4; 32], &[3; 16], &[2, 1, 0, 0, 1, 9]].concat());
+        assert_eq!(needs.encode(), [&[11, 7, 0, 0, 0][..], &[4; 32], &[3; 16], &[2, 1, 0, 0, 1, 9]].concat());
         for word in [era, list, listed, needs] {
             let bytes = word.encode();
             assert_eq!(Word::decode(&bytes), Some(word));
             assert_eq!(Word::decode(&bytes[..20.min(bytes.len() - 1)]), None);
         }
-        assert_eq!(Word::decode(&[18, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), None, "descending");
+        assert_eq!(Word::decode(&[10, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), None, "descending");
     }
 
     proptest! {
