@@ -34,6 +34,8 @@ pub struct Config {
     pub fetch_timeout: Duration,
     /// How many other devices must hold what `evict` drops here.
     pub replicas_min: usize,
+    /// A storage member that was not heard of for so long counts as gone: others get its share.
+    pub gone_after: Duration,
 }
 
 /// How much memory the daemon may use.
@@ -57,6 +59,7 @@ impl Default for Config {
             mdns: true,
             fetch_timeout: Duration::from_secs(30),
             replicas_min: 1,
+            gone_after: Duration::from_secs(7 * 86_400),
         }
     }
 }
@@ -73,7 +76,7 @@ pub struct Setting {
 }
 
 /// Every setting there is.
-pub const SETTINGS: [Setting; 8] = [
+pub const SETTINGS: [Setting; 9] = [
     Setting { name: "profile", takes: "\"default\" or \"low-mem\"", does: "how much memory the daemon may use" },
     Setting { name: "log.level", takes: "a level or target=level list", does: "what is logged" },
     Setting {
@@ -90,6 +93,11 @@ pub const SETTINGS: [Setting; 8] = [
     Setting { name: "net.mdns", takes: "true or false", does: "find other devices on the local network" },
     Setting { name: "fetch.timeout", takes: "seconds, 1 to 3600", does: "how long a read waits for another device" },
     Setting { name: "replicas.min", takes: "a number, 1 to 16", does: "other devices that hold what `evict` drops" },
+    Setting {
+        name: "replicas.gone_after",
+        takes: "seconds, 1 to 31536000",
+        does: "how long a storage member may be away before others get its share",
+    },
 ];
 
 const SMALLEST_DIRTY: u64 = 4 << 20;
@@ -128,6 +136,7 @@ impl Config {
             "net.mdns" => Some(self.mdns.to_string()),
             "fetch.timeout" => Some(self.fetch_timeout.as_secs().to_string()),
             "replicas.min" => Some(self.replicas_min.to_string()),
+            "replicas.gone_after" => Some(self.gone_after.as_secs().to_string()),
             _ => None,
         }
     }
@@ -163,8 +172,9 @@ impl Config {
             "cache.max" => size(value).map(|b| self.cache_max = Some(b)),
             "net.listen" => addresses(value).map(|list| self.listen = list),
             "net.mdns" => value.as_bool().map(|on| self.mdns = on),
-            "fetch.timeout" => seconds(value).map(|limit| self.fetch_timeout = limit),
+            "fetch.timeout" => seconds(value, 3600).map(|limit| self.fetch_timeout = limit),
             "replicas.min" => replicas(value).map(|count| self.replicas_min = count),
+            "replicas.gone_after" => seconds(value, 31_536_000).map(|limit| self.gone_after = limit),
             _ => None,
         };
         done.ok_or_else(|| format!("`{name}` takes {}, not {}", setting.takes, value.to_string().trim()))
@@ -255,9 +265,9 @@ fn addresses(value: &Value) -> Option<Vec<String>> {
     list.iter().all(|address| address.starts_with('/')).then_some(list)
 }
 
-fn seconds(value: &Value) -> Option<Duration> {
+fn seconds(value: &Value, most: u64) -> Option<Duration> {
     let seconds = u64::try_from(value.as_integer()?).ok()?;
-    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
+    (1..=most).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 fn replicas(value: &Value) -> Option<usize> {

@@ -9,13 +9,16 @@ mod answers;
 mod epochs;
 mod evict;
 mod feeding;
+mod feeding_status;
 mod following;
 mod holds;
 mod inbox;
 mod invites;
 mod keeping;
 mod members;
+mod mending;
 mod pins;
+mod placing;
 mod rebirth;
 mod reliance;
 mod remembered;
@@ -43,7 +46,7 @@ use crate::wire::Advice;
 
 pub use epochs::opened as opened_epochs;
 pub use evict::{Evicted, evict};
-pub use feeding::status as keepers;
+pub use feeding_status::status as keepers;
 pub use following::follow;
 pub use holds::MOST_IDS;
 pub use invites::{Invites, incarnation, now};
@@ -65,12 +68,15 @@ pub struct NetSettings {
     pub patience: Duration,
     /// How many others must hold what is evicted here.
     pub replicas_min: usize,
+    /// After how long a storage member that is not heard of counts as gone.
+    pub gone_after: Duration,
 }
 
 impl NetSettings {
     /// Not talking to anyone.
     pub fn none() -> Self {
-        Self { listen: Vec::new(), offline: true, mdns: false, patience: Duration::ZERO, replicas_min: 1 }
+        let (patience, gone_after) = (Duration::ZERO, Duration::MAX);
+        Self { listen: Vec::new(), offline: true, mdns: false, patience, replicas_min: 1, gone_after }
     }
 }
 
@@ -93,6 +99,7 @@ impl NetChoice {
             mdns: config.mdns,
             patience: config.fetch_timeout,
             replicas_min: config.replicas_min,
+            gone_after: config.gone_after,
         }
     }
 }

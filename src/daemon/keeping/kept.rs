@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::super::home::replace_file;
 use super::about::About;
+use super::room::{Room, disk_of};
 use crate::base::limits::MAX_BLOCK;
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Bid, Context, Error, Kind, Result, VolumeId, hex};
@@ -276,6 +277,12 @@ impl Kept {
             return Ok(());
         }
         Err(Error::new(Kind::Full, "keep blocks", self.name()).with_source("its quota is used up"))
+    }
+
+    /// How many bytes it may take, and how many it does.
+    pub fn room(&self) -> Room {
+        let (stat, quota) = (self.log().stat(), self.about.read().quota.unwrap_or(u64::MAX));
+        Room { size: quota.min(disk_of(&self.dir)), used: stat.live_bytes, blocks: stat.blocks }
     }
 
     /// What there is to tell.

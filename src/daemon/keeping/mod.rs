@@ -4,8 +4,10 @@
 
 mod about;
 mod kept;
+mod room;
 #[cfg(test)]
 mod tests;
 
 pub use about::About;
 pub use kept::{Fresh, Kept};
+pub use room::Room;
