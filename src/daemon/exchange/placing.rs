@@ -13,7 +13,7 @@ use super::super::keeping::Room;
 use super::invites::now;
 use super::{Exchange, Replica};
 use crate::base::sync::Mutex;
-use crate::base::{DeviceId, VolumeId, hex};
+use crate::base::{DeviceId, VolumeId, WriterIndex, hex};
 use crate::net::Peer;
 use crate::seal::membership::{Member, Place, Placement, Role, Share};
 
@@ -38,16 +38,18 @@ struct Inner {
     boxes: BTreeMap<Peer, Seen>,
     /// Since when somebody is connected without a break.
     among_others: Option<Instant>,
-    made: Option<(Places, Arc<Placement>)>,
+    made: Option<((u8, Vec<Place>), Arc<Placement>)>,
     saved: Option<Instant>,
     changed: bool,
 }
 
-type Places = (u8, Vec<Place>);
+/// To how many boxes, and which: a box that came in again is a member under another index, and has nothing.
+type Places = (u8, Vec<(WriterIndex, Place)>);
 
 /// What is known of a box. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Seen {
+    writer: WriterIndex,
     heard: u64,
     /// When it was last found to have this of what is not here.
     mended: Option<(u64, Share)>,
@@ -142,9 +144,10 @@ impl Inner {
         (copies, places): Places,
         moment: &Moment,
     ) -> (Arc<Placement>, Option<String>) {
-        let members: BTreeSet<Peer> = places.iter().map(|place| Peer(place.peer)).collect();
+        let members: BTreeMap<Peer, WriterIndex> =
+            places.iter().map(|(writer, place)| (Peer(place.peer), *writer)).collect();
         let before = self.boxes.len();
-        self.boxes.retain(|peer, _| members.contains(peer));
+        self.boxes.retain(|peer, _| members.contains_key(peer));
         self.changed |= self.boxes.len() != before;
         self.among_others = match self.among_others {
             _ if moment.connected.is_empty() => None,
@@ -154,9 +157,12 @@ impl Inner {
         let settled = self
             .among_others
             .is_some_and(|since| moment.instant.saturating_duration_since(since) >= GRACE.min(moment.gone_after));
-        for peer in members {
-            let new = !self.boxes.contains_key(&peer);
+        for (peer, writer) in members {
             let seen = self.boxes.entry(peer).or_default();
+            let new = seen.writer != writer;
+            if new {
+                *seen = Seen { writer, room: seen.room, ..Seen::default() };
+            }
             let connected = moment.connected.contains(&peer);
             if new || connected || seen.heard > moment.secs {
                 seen.heard = moment.secs;
@@ -166,12 +172,12 @@ impl Inner {
             self.changed |= new;
         }
         let there = |place: &Place| !self.boxes.get(&Peer(place.peer)).is_some_and(|seen| seen.gone);
-        let places: Vec<Place> = places.into_iter().filter(there).collect();
+        let places: Vec<Place> = places.into_iter().map(|(_, place)| place).filter(there).collect();
         let placement = self.place(volume, (copies, places));
         (placement, self.to_save(moment))
     }
 
-    fn place(&mut self, volume: VolumeId, places: Places) -> Arc<Placement> {
+    fn place(&mut self, volume: VolumeId, places: (u8, Vec<Place>)) -> Arc<Placement> {
         if let Some((_, placement)) = self.made.as_ref().filter(|(made, _)| *made == places) {
             return Arc::clone(placement);
         }
@@ -190,7 +196,7 @@ impl Inner {
         let shown = |(peer, seen): (&Peer, &Seen)| {
             let mended = seen.mended.as_ref();
             let mended = mended.map(|(at, share)| format!("\t{at}\t{}", hex(&share.to_bytes()))).unwrap_or_default();
-            format!("{}\t{}{mended}\n", hex(&peer.0), seen.heard)
+            format!("{}\t{}\t{}{mended}\n", hex(&peer.0), seen.writer, seen.heard)
         };
         Some(self.boxes.iter().map(shown).collect())
     }
@@ -199,9 +205,9 @@ impl Inner {
 fn line(text: &str) -> Option<(Peer, Seen)> {
     let mut fields = text.split('\t');
     let peer = Peer(DeviceId::from_hex(fields.next()?)?.0);
-    let heard = fields.next()?.parse().ok()?;
+    let (writer, heard) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     let mended = fields.next().and_then(|at| at.parse().ok()).zip(fields.next().and_then(share));
-    Some((peer, Seen { heard, mended, ..Seen::default() }))
+    Some((peer, Seen { writer, heard, mended, ..Seen::default() }))
 }
 
 fn share(text: &str) -> Option<Share> {
@@ -222,7 +228,7 @@ impl Replica {
         let membership = self.membership();
         let table = membership.table();
         let boxes = table.members().filter(|m| m.role == Role::Storage);
-        (table.copies(), boxes.map(|m| Place { peer: m.peer, class: table.room(m.writer) }).collect())
+        (table.copies(), boxes.map(|m| (m.writer, Place { peer: m.peer, class: table.room(m.writer) })).collect())
     }
 
     /// A member says how much room it has. That of a box is written down, if this device may and it is news.

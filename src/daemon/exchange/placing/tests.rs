@@ -7,7 +7,7 @@ const VOLUME: VolumeId = VolumeId([7; 16]);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 fn places(boxes: &[u8]) -> Places {
-    (1, boxes.iter().map(|n| Place { peer: [*n; 32], class: None }).collect())
+    (1, boxes.iter().map(|n| (WriterIndex::from(*n), Place { peer: [*n; 32], class: None })).collect())
 }
 
 struct World {
@@ -73,7 +73,7 @@ fn what_was_heard_and_mended_is_known_after_a_restart() {
     let path = dir.path().join("boxes");
     let mut world = World::new(path.clone());
     world.after(0, &[1]);
-    let placement = Placement::new(VOLUME, 1, &places(&[1, 2, 3]).1);
+    let placement = Placement::new(VOLUME, 1, &[1, 2, 3].map(|n| Place { peer: [n; 32], class: None }));
     let (mine, peer) = (*placement.share(&[1; 32]).unwrap(), Peer([1; 32]));
     assert!(world.placing.is_due(&peer, &mine));
     world.placing.mended(&peer, Some((now(), mine)));
@@ -87,8 +87,24 @@ fn what_was_heard_and_mended_is_known_after_a_restart() {
     assert!(world.placing.is_due(&peer, &mine) && !world.placing.is_unmended(&peer, &mine));
     world.placing.mended(&peer, None);
     assert!(world.placing.is_unmended(&peer, &mine));
-    fs::write(&path, "nonsense\n0102\t3\n").unwrap();
+    fs::write(&path, "nonsense\n0102\t3\t4\n").unwrap();
     assert_eq!(Placing::open(path).standing(&peer), None);
+}
+
+#[test]
+fn a_box_that_came_in_again_has_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path().join("boxes"));
+    world.after(0, &[1]);
+    let peer = Peer([1; 32]);
+    world.placing.mended(&peer, Some((now(), Share::ALL)));
+    world.after(1, &[1]);
+    assert!(!world.placing.is_unmended(&peer, &Share::ALL));
+    let again = vec![(77, Place { peer: peer.0, class: None })];
+    let (instant, gone_after) = (world.begin + Duration::from_secs(9), WEEK);
+    let moment = Moment { secs: 1_000_000_009, instant, connected: BTreeSet::from([peer]), gone_after };
+    world.placing.look(VOLUME, (1, again), &moment);
+    assert!(world.placing.is_unmended(&peer, &Share::ALL));
 }
 
 #[test]
