@@ -5,6 +5,7 @@ use std::fs;
 use fstests::harness::bytes::random;
 use fstests::harness::device::{Device, until, until_reads};
 use fstests::harness::lan::Lan;
+use fstests::harness::scratch::Scratch;
 use serde_json::Value;
 
 /// Blocks longer than this are placed; shorter ones may be at each box.
@@ -49,6 +50,13 @@ fn large_blocks(device: &Device, name: &str) -> Vec<(Value, Value)> {
     let large = |block: &&Value| block["bytes"].as_u64() > Some(LARGE);
     let blocks = explained["blocks"].as_array().unwrap();
     blocks.iter().filter(large).map(|block| (block["boxes"].clone(), block["kept_by"].clone())).collect()
+}
+
+/// Whether no block of a file is on the device itself.
+fn is_nowhere_here(device: &Device, name: &str) -> bool {
+    let path = device.at(name);
+    let explained = device.run(&["explain", &path.to_string_lossy(), "--json"]).done().json();
+    explained["blocks"].as_array().unwrap().iter().all(|block| block["local"] == false)
 }
 
 fn copies(device: &Device, copies: &str) -> Value {
@@ -129,13 +137,31 @@ fn what_is_not_here_any_more_comes_to_a_new_box_from_the_one_that_is_left() {
     let three = keeper(&lan, 3, "three", &a);
     until_placed(&a, 2, 2);
     assert!(used(&three) > content.len() as u64);
-    let explained = a.run(&["explain", &path.to_string_lossy(), "--json"]).done().json();
-    let blocks = explained["blocks"].as_array().unwrap();
-    assert!(blocks.iter().all(|block| block["local"] == false), "nothing of it stays here: {explained}");
+    assert!(is_nowhere_here(&a, "file"));
     one.stop();
     a.stop();
     a.mount("default");
     until_reads(&path, &content);
+}
+
+#[test]
+fn what_only_a_store_has_comes_to_a_new_box_through_here_and_does_not_stay() {
+    let Some(lan) = Lan::new(2) else { return };
+    let (mut a, stick) = (Device::new(&lan, 0, "alpha"), Scratch::new("stick"));
+    a.mount("default");
+    a.run(&["store", "add", "stick", &format!("file:{}", stick.path().join("lovage").display())]).done();
+    let (path, content) = (a.at("file"), random(8, 12_000_000));
+    fs::write(&path, &content).unwrap();
+    a.run(&["store", "sync"]).done();
+    let evicted = a.run(&["evict", &path.to_string_lossy(), "--json"]).done().json();
+    assert_eq!(evicted["dropped_bytes"], content.len(), "{evicted}");
+    let keeper = keeper(&lan, 1, "box", &a);
+    until_placed(&a, 1, 1);
+    assert!(used(&keeper) > content.len() as u64);
+    assert!(is_nowhere_here(&a, "file"));
+    a.run(&["store", "remove", "stick", "--force"]).done();
+    drop(stick);
+    assert_eq!(fs::read(&path).unwrap(), content, "from the box");
 }
 
 #[test]
