@@ -76,9 +76,9 @@ pub(super) struct Given {
 }
 
 impl Given {
-    fn nothing(share: Share) -> Self {
+    fn nothing(share: &Share) -> Self {
         let (some, since) = (HashSet::new(), Instant::now());
-        let (trouble, head) = (String::new(), None);
+        let (share, trouble, head) = (*share, String::new(), None);
         Self { share, from: 0, some, trees: None, walk: 0, whole: false, since, coming: 0, trouble, head }
     }
 }
@@ -102,9 +102,11 @@ impl Feeding {
         self.bell.notify_all();
     }
 
-    /// Whether a member has all of `share` that was here when it was looked at last.
+    /// Whether a member has all of `share` that was here when it was looked at last, and takes more.
     pub fn is_whole(&self, writer: WriterIndex, share: &Share) -> bool {
-        self.inner.lock().given.get(&writer).is_some_and(|given| given.whole && share.is_within(&given.share))
+        let inner = self.inner.lock();
+        let whole = |given: &Given| given.whole && given.trouble.is_empty() && share.is_within(&given.share);
+        inner.given.get(&writer).is_some_and(whole)
     }
 
     /// Nodes of trees came that were not here: they are looked for again.
@@ -129,13 +131,13 @@ impl Feeding {
     }
 
     /// What is known of it, as far as that holds for what it should have now.
-    fn given(&self, writer: WriterIndex, share: Share) -> Given {
+    fn given(&self, writer: WriterIndex, share: &Share) -> Given {
         let mut inner = self.inner.lock();
         let given = inner.given.entry(writer).or_insert_with(|| Given::nothing(share));
         if given.since.elapsed() > TRUSTED || !share.is_within(&given.share) {
             *given = Given::nothing(share);
         }
-        given.share = share;
+        given.share = *share;
         given.clone()
     }
 
@@ -154,7 +156,7 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
         for keeper in replica.keepers() {
             let share = placement.share(&keeper.peer).filter(|_| net.is_connected(&Peer(keeper.peer)));
             let Some(share) = share else { continue };
-            let mut given = replica.feeding.given(keeper.writer, *share);
+            let mut given = replica.feeding.given(keeper.writer, share);
             let fed = feed(replica, &net, &keeper, &mut given);
             failed |= fed.is_err();
             let said = fed.err().map(|error| error.chain()).unwrap_or_default();
@@ -184,7 +186,7 @@ fn feed(replica: &Replica, net: &Net, keeper: &Member, given: &mut Given) -> Res
                 device = keeper.name,
                 "it has not what it had: it is given all anew"
             );
-            *given = Given::nothing(given.share);
+            *given = Given::nothing(&given.share);
             replica.feeding.remember(writer, given.clone());
             replica.placing.mended(&peer, None);
         }
@@ -294,12 +296,19 @@ pub(super) fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u3
     }
     let has = replica.holds.ask(net, replica, peer, &ids, true).ok_or_else(|| gone(replica, peer))?;
     let lacking: Vec<_> = blocks.iter().zip(has).filter(|(_, has)| !has).map(|(block, _)| *block).collect();
-    offer(replica, net, peer, &lacking)?.iter().try_for_each(|bid| check_given(replica, peer, bid))
+    offer(replica, net, peer, &lacking, &mut |bid| check_given(replica, peer, bid))
 }
 
-/// Offer blocks to a keeper, which fetches them from whoever has them; those that it has not afterwards.
-pub(super) fn offer(replica: &Replica, net: &Net, peer: &Peer, lacking: &[(Bid, u32)]) -> Result<Vec<Bid>> {
-    let (mut bytes, mut left) = (0, Vec::new());
+/// Offer blocks to a keeper, which fetches them from whoever has them. `left` is told of those that it has not afterwards,
+/// and may end it by an error.
+pub(super) fn offer(
+    replica: &Replica,
+    net: &Net,
+    peer: &Peer,
+    lacking: &[(Bid, u32)],
+    left: &mut dyn FnMut(&Bid) -> Result<()>,
+) -> Result<()> {
+    let mut bytes = 0;
     let offers = lacking.chunk_by(|_, (_, size)| {
         bytes += u64::from(*size);
         let fits = bytes < OFFER;
@@ -308,9 +317,9 @@ pub(super) fn offer(replica: &Replica, net: &Net, peer: &Peer, lacking: &[(Bid, 
     });
     for offer in offers {
         let taken = replica.holds.offer(net, replica, peer, offer, PATIENCE).ok_or_else(|| gone(replica, peer))?;
-        left.extend(offer.iter().zip(taken).filter(|(_, taken)| !taken).map(|((bid, _), _)| *bid));
+        offer.iter().zip(taken).filter(|(_, taken)| !taken).try_for_each(|((bid, _), _)| left(bid))?;
     }
-    Ok(left)
+    Ok(())
 }
 
 /// A keeper did not take a block: an error, unless there is none that it could take.

@@ -10,7 +10,7 @@ use super::{Exchange, Replica, epochs};
 use crate::base::port::{Clock, System};
 use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::net::Peer;
-use crate::seal::membership::{Entry, Member, Membership, Role, Table};
+use crate::seal::membership::{Entry, Member, Membership, Role, Share, Table};
 use crate::wire::Advice;
 use crate::wire::control::MemberStatus;
 
@@ -99,7 +99,7 @@ impl Exchange {
         let mine = membership.table().members().find(|m| m.peer == me.0 && is_newest(membership.table(), m)).cloned();
         let all = membership.table().everyone();
         let placement = self.replica(known.id).map(|replica| self.placement(&replica));
-        let share = |member: &Member| placement.as_ref()?.share(&member.peer).map(|share| share.percent());
+        let share = |member: &Member| placement.as_ref()?.share(&member.peer).map(Share::percent);
         let shown = all.filter(|(member, belongs)| !belongs || is_newest(membership.table(), member)).map(
             |(member, belongs)| {
                 let peer = Peer(member.peer);
@@ -163,7 +163,7 @@ impl Exchange {
     pub fn set_copies(self: &Arc<Self>, known: &Known, copies: u8) -> Result<()> {
         self.change_members(known, |membership, me| {
             let table = membership.table();
-            if !table.member(me).is_some_and(|m| m.role == Role::Admin) {
+            if table.member(me).is_none_or(|m| m.role != Role::Admin) {
                 let advice = Advice::new("only an admin's device can", "Do it there: see `lovage members`.");
                 return Err(Error::new(Kind::NotPermitted, "change the copies", &known.name).with_source(advice));
             }

@@ -102,7 +102,7 @@ impl Mending {
 
     fn end(&self, done: &Result<()>) {
         let mut inner = self.inner.lock();
-        inner.progress.trouble = done.as_ref().err().map(|error| error.chain()).unwrap_or_default();
+        inner.progress.trouble = done.as_ref().err().map(Error::chain).unwrap_or_default();
         let pause = inner.pause.clamp(FIRST_PAUSE, LONGEST_PAUSE);
         (inner.rests, inner.pause) = match done {
             Ok(()) => (None, FIRST_PAUSE),
@@ -137,7 +137,9 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
         let (volume, given) = (&replica.known.name, replica.mending.progress().given);
         match &done {
             Ok(()) => {
-                boxes.iter().for_each(|due| replica.placing.mended(&due.peer, Some((begin, due.share))));
+                for due in &boxes {
+                    replica.placing.mended(&due.peer, Some(&(begin, due.share)));
+                }
                 tracing::debug!(volume, given, "boxes have what is not here");
             }
             Err(error) => tracing::warn!(volume, error = %error.chain(), "boxes lack what is not here"),
@@ -246,8 +248,13 @@ impl Mender<'_> {
             of.iter().filter(|block| lacking.contains(&block.bid)).map(|block| (block.bid, sealed(block))).collect()
         };
         let offered = self.boxes.iter().zip(lacking).map(|(due, lacking)| {
-            let left = offer(replica, self.net, &due.peer, &its(lacking, group))?;
-            Ok(left.into_iter().collect::<HashSet<Bid>>())
+            let mut left = HashSet::new();
+            let mut note = |bid: &Bid| {
+                left.insert(*bid);
+                Ok(())
+            };
+            offer(replica, self.net, &due.peer, &its(lacking, group), &mut note)?;
+            Ok(left)
         });
         let left = offered.collect::<Result<Vec<_>>>()?;
         let mut came: Vec<Ref> = group.to_vec();

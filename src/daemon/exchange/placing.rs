@@ -38,13 +38,16 @@ struct Inner {
     boxes: BTreeMap<Peer, Seen>,
     /// Since when somebody is connected without a break.
     among_others: Option<Instant>,
-    made: Option<((u8, Vec<Place>), Arc<Placement>)>,
+    made: Option<Made>,
     saved: Option<Instant>,
     changed: bool,
 }
 
 /// To how many boxes, and which: a box that came in again is a member under another index, and has nothing.
 type Places = (u8, Vec<(WriterIndex, Place)>);
+
+/// For how many copies, where, and how.
+type Made = (u8, Vec<Place>, Arc<Placement>);
 
 /// What is known of a box. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -121,10 +124,10 @@ impl Placing {
     }
 
     /// A box has everything of `share` that was not here at `at`; none: it has lost some, perhaps.
-    pub fn mended(&self, peer: &Peer, done: Option<(u64, Share)>) {
+    pub fn mended(&self, peer: &Peer, done: Option<&(u64, Share)>) {
         let mut inner = self.inner.lock();
-        if let Some(seen) = inner.boxes.get_mut(peer).filter(|seen| seen.mended != done) {
-            seen.mended = done;
+        if let Some(seen) = inner.boxes.get_mut(peer).filter(|seen| seen.mended.as_ref() != done) {
+            seen.mended = done.copied();
             inner.changed = true;
         }
     }
@@ -173,23 +176,25 @@ impl Inner {
         }
         let there = |place: &Place| !self.boxes.get(&Peer(place.peer)).is_some_and(|seen| seen.gone);
         let places: Vec<Place> = places.into_iter().map(|(_, place)| place).filter(there).collect();
-        let placement = self.place(volume, (copies, places));
-        (placement, self.to_save(moment))
+        let placement = self.place(volume, copies, places);
+        (placement, self.text(moment))
     }
 
-    fn place(&mut self, volume: VolumeId, places: (u8, Vec<Place>)) -> Arc<Placement> {
-        if let Some((_, placement)) = self.made.as_ref().filter(|(made, _)| *made == places) {
+    fn place(&mut self, volume: VolumeId, copies: u8, places: Vec<Place>) -> Arc<Placement> {
+        if let Some((_, _, placement)) = self.made.as_ref().filter(|made| made.0 == copies && made.1 == places) {
             return Arc::clone(placement);
         }
-        let placement = Arc::new(Placement::new(volume, places.0, &places.1));
-        self.made = Some((places, Arc::clone(&placement)));
+        let placement = Arc::new(Placement::new(volume, copies, &places));
+        self.made = Some((copies, places, Arc::clone(&placement)));
         placement
     }
 
-    fn to_save(&mut self, moment: &Moment) -> Option<String> {
+    /// What is to be written down, if that is due.
+    fn text(&mut self, moment: &Moment) -> Option<String> {
         let often = (moment.gone_after / 8).min(SAVE);
         let old = self.saved.is_none_or(|saved| moment.instant.saturating_duration_since(saved) >= often);
-        if !self.changed && !(old && self.boxes.keys().any(|peer| moment.connected.contains(peer))) {
+        let heard = self.boxes.keys().any(|peer| moment.connected.contains(peer));
+        if !(self.changed || old && heard) {
             return None;
         }
         (self.changed, self.saved) = (false, Some(moment.instant));

@@ -143,7 +143,7 @@ fn log2(n: u64) -> u64 {
     let mut rest = n << (63 - whole);
     let mut log = u64::from(whole);
     for _ in 0..PLACES {
-        let square = u128::from(rest) * u128::from(rest) >> 63;
+        let square = (u128::from(rest) * u128::from(rest)) >> 63;
         let carry = u32::from(square >> 64 != 0);
         rest = u64::try_from(square >> carry).unwrap_or(u64::MAX);
         log = log << 1 | u64::from(carry);

@@ -76,14 +76,14 @@ fn what_was_heard_and_mended_is_known_after_a_restart() {
     let placement = Placement::new(VOLUME, 1, &[1, 2, 3].map(|n| Place { peer: [n; 32], class: None }));
     let (mine, peer) = (*placement.share(&[1; 32]).unwrap(), Peer([1; 32]));
     assert!(world.placing.is_due(&peer, &mine));
-    world.placing.mended(&peer, Some((now(), mine)));
+    world.placing.mended(&peer, Some(&(now(), mine)));
     world.after(1, &[]);
     let again = Placing::open(path.clone());
     assert!(!again.is_due(&peer, &mine) && !again.is_unmended(&peer, &Share::NONE));
     assert!(again.is_unmended(&peer, &Share::ALL), "it should have more than that");
     assert!(again.is_unmended(&Peer([2; 32]), &mine));
     assert_eq!(again.standing(&peer).unwrap().heard, 1_000_000_000);
-    world.placing.mended(&peer, Some((now() - MENDED - 1, mine)));
+    world.placing.mended(&peer, Some(&(now() - MENDED - 1, mine)));
     assert!(world.placing.is_due(&peer, &mine) && !world.placing.is_unmended(&peer, &mine));
     world.placing.mended(&peer, None);
     assert!(world.placing.is_unmended(&peer, &mine));
@@ -97,7 +97,7 @@ fn a_box_that_came_in_again_has_nothing() {
     let mut world = World::new(dir.path().join("boxes"));
     world.after(0, &[1]);
     let peer = Peer([1; 32]);
-    world.placing.mended(&peer, Some((now(), Share::ALL)));
+    world.placing.mended(&peer, Some(&(now(), Share::ALL)));
     world.after(1, &[1]);
     assert!(!world.placing.is_unmended(&peer, &Share::ALL));
     let again = vec![(77, Place { peer: peer.0, class: None })];
