@@ -19,6 +19,8 @@ mod members;
 mod partition;
 #[path = "sync/pins.rs"]
 mod pins;
+#[path = "sync/placing.rs"]
+mod placing;
 #[path = "sync/roles.rs"]
 mod roles;
 #[path = "sync/three.rs"]

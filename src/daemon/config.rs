@@ -36,6 +36,8 @@ pub struct Config {
     pub replicas_min: usize,
     /// Names in volumes of others come when they are looked at, not all at once.
     pub lazy: bool,
+    /// A storage member that was not heard of for so long counts as gone: others get its share.
+    pub gone_after: Duration,
 }
 
 /// How much memory the daemon may use.
@@ -60,6 +62,7 @@ impl Default for Config {
             fetch_timeout: Duration::from_secs(30),
             replicas_min: 1,
             lazy: false,
+            gone_after: Duration::from_secs(7 * 86_400),
         }
     }
 }
@@ -76,7 +79,7 @@ pub struct Setting {
 }
 
 /// Every setting there is.
-pub const SETTINGS: [Setting; 9] = [
+pub const SETTINGS: [Setting; 10] = [
     Setting { name: "profile", takes: "\"default\" or \"low-mem\"", does: "how much memory the daemon may use" },
     Setting { name: "log.level", takes: "a level or target=level list", does: "what is logged" },
     Setting {
@@ -97,6 +100,11 @@ pub const SETTINGS: [Setting; 9] = [
         name: "metadata",
         takes: "\"full\" or \"lazy\"",
         does: "whether all names of a volume come to a device that joins, or each when it is looked at",
+    },
+    Setting {
+        name: "replicas.gone_after",
+        takes: "seconds, 1 to 31536000",
+        does: "how long a storage member may be away before others get its share",
     },
 ];
 
@@ -137,6 +145,7 @@ impl Config {
             "fetch.timeout" => Some(self.fetch_timeout.as_secs().to_string()),
             "metadata" => Some(if self.lazy { "\"lazy\"" } else { "\"full\"" }.to_owned()),
             "replicas.min" => Some(self.replicas_min.to_string()),
+            "replicas.gone_after" => Some(self.gone_after.as_secs().to_string()),
             _ => None,
         }
     }
@@ -172,9 +181,10 @@ impl Config {
             "cache.max" => size(value).map(|b| self.cache_max = Some(b)),
             "net.listen" => addresses(value).map(|list| self.listen = list),
             "net.mdns" => value.as_bool().map(|on| self.mdns = on),
-            "fetch.timeout" => seconds(value).map(|limit| self.fetch_timeout = limit),
             "metadata" => metadata(value).map(|lazy| self.lazy = lazy),
+            "fetch.timeout" => seconds(value, 3600).map(|limit| self.fetch_timeout = limit),
             "replicas.min" => replicas(value).map(|count| self.replicas_min = count),
+            "replicas.gone_after" => seconds(value, 31_536_000).map(|limit| self.gone_after = limit),
             _ => None,
         };
         done.ok_or_else(|| format!("`{name}` takes {}, not {}", setting.takes, value.to_string().trim()))
@@ -265,9 +275,9 @@ fn addresses(value: &Value) -> Option<Vec<String>> {
     list.iter().all(|address| address.starts_with('/')).then_some(list)
 }
 
-fn seconds(value: &Value) -> Option<Duration> {
+fn seconds(value: &Value, most: u64) -> Option<Duration> {
     let seconds = u64::try_from(value.as_integer()?).ok()?;
-    (1..=3600).contains(&seconds).then(|| Duration::from_secs(seconds))
+    (1..=most).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 fn replicas(value: &Value) -> Option<usize> {

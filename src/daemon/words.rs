@@ -2,7 +2,7 @@
 //!
 //! Pure. Must never print.
 
-use crate::wire::control::{CollectionStatus, KeepStatus, PeerStatus, Status, StoreStatus, VolumeStatus};
+use crate::wire::control::{CollectionStatus, KeepStatus, KeeperStatus, PeerStatus, Status, StoreStatus, VolumeStatus};
 
 /// Bytes for people: `1.5 GiB`.
 #[allow(clippy::cast_precision_loss)] // three digits are shown
@@ -122,6 +122,21 @@ fn describe_peer(peer: &PeerStatus, rates: Option<(u64, u64)>) -> String {
     format!("peer     {} {how}{address}; {sent} sent, {received} received{rates}\n", printable(&peer.device))
 }
 
+fn describe_keeper(keeper: &KeeperStatus) -> String {
+    let state = match keeper.state.as_str() {
+        "ok" => "has all that it should",
+        state => state,
+    };
+    let share = match keeper.share_percent {
+        100 => String::new(),
+        percent => format!(", {percent} % of large blocks"),
+    };
+    let room = keeper.room_bytes.map(|room| format!(" of {}", size(room))).unwrap_or_default();
+    let used = keeper.used_bytes.map(|used| format!(", {} used{room}", size(used))).unwrap_or_default();
+    let (device, state, queued) = (printable(&keeper.device), printable(state), size(keeper.queue_bytes));
+    format!("kept by {device}: {state}, {queued} queued{share}{used}")
+}
+
 fn describe_volume(volume: &VolumeStatus) -> String {
     let mounts: Vec<_> = volume.mounts.iter().map(ToString::to_string).collect();
     let mounts = if mounts.is_empty() { "not mounted".to_owned() } else { format!("on {}", mounts.join(", ")) };
@@ -137,10 +152,7 @@ fn describe_volume(volume: &VolumeStatus) -> String {
             out = format!("{out}{pad}THE DISK IS FULL: writes are refused; {how} (it would free {garbage})\n");
         }
         for keeper in &volume.keepers {
-            // Not the same as everything there is: what is only elsewhere comes from there.
-            let state = if keeper.state == "ok" { "has all that is here" } else { &keeper.state };
-            let (device, state) = (printable(&keeper.device), printable(state));
-            out = format!("{out}{pad}kept by {device}: {state}, {} queued\n", size(keeper.queue_bytes));
+            out = format!("{out}{pad}{}\n", describe_keeper(keeper));
         }
         if volume.damage > 0 {
             out = format!("{out}{pad}DAMAGE in {} places: run `lovage fsck`\n", volume.damage);
@@ -161,5 +173,17 @@ mod tests {
         assert!(!fine.contains("FULL") && !fine.contains("DAMAGE"), "{fine}");
         assert!(ill.contains("THE DISK IS FULL") && ill.contains("it would free 1.0 MiB"), "{ill}");
         assert!(ill.contains("DAMAGE in 3 places"), "{ill}");
+    }
+
+    #[test]
+    fn a_box_is_told_of_with_its_share_and_what_it_uses() {
+        let whole =
+            KeeperStatus { device: "x".into(), state: "ok".into(), share_percent: 100, ..KeeperStatus::default() };
+        assert_eq!(describe_keeper(&whole), "kept by x: has all that it should, 0 B queued");
+        let (room_bytes, used_bytes) = (Some(2 << 30), Some(1 << 20));
+        let part = KeeperStatus { share_percent: 67, room_bytes, used_bytes, ..whole.clone() };
+        let said = "kept by x: has all that it should, 0 B queued, 67 % of large blocks, 1.0 MiB used of 2.0 GiB";
+        assert_eq!(describe_keeper(&part), said);
+        assert!(describe_keeper(&KeeperStatus { state: "away".into(), ..part }).contains("x: away"));
     }
 }

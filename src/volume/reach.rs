@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::Volume;
 use super::collect::Meet;
+use super::exchange::Announcement;
 use super::sealing::HeadBody;
 use crate::base::{Error, Kind, Result};
 use crate::causal::Vector;
@@ -66,6 +67,36 @@ impl Volume {
             self.tree.missing(old, new, &mut |block, _| meet(block).map(drop))?;
         }
         self.new_content(&old.raw, &new.raw, meet)
+    }
+
+    /// The nodes of the announced trees whose plaintext is longer than `size` bytes, but for those that were announced
+    /// `before`. What is not here is not looked below.
+    pub fn large_nodes(
+        &self,
+        before: Option<&Announcement>,
+        now: &Announcement,
+        size: u64,
+        visit: &mut dyn FnMut(&Ref),
+    ) -> Result<()> {
+        let mut meet = |block: &Ref| {
+            if u64::from(block.len) > size {
+                visit(block);
+            }
+        };
+        let trees = |of: &Announcement| [of.raw.clone(), of.index.clone(), of.displaced.clone()];
+        for (at, new) in trees(now).iter().enumerate() {
+            match before.map(trees).as_ref().and_then(|trees| trees.get(at)) {
+                Some(old) => self.tree.missing(old, new, &mut |block, _| {
+                    meet(block);
+                    Ok(())
+                })?,
+                None => self.tree.blocks(new, |block, _| {
+                    meet(block);
+                    Ok(self.blocks.contains(block))
+                })?,
+            }
+        }
+        Ok(())
     }
 
     /// How often a collection began to delete: what was announced before may have lost blocks that are of no use now.

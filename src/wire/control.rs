@@ -52,6 +52,7 @@ pub enum Request {
     Members { volume: String },
     MemberRemove { volume: String, device: String },
     MemberRole { volume: String, device: String, role: String },
+    MemberCopies { volume: String, copies: Option<u64> },
     Pin { at: PathArg, depth: Option<u32> },
     Unpin { at: PathArg },
     Pins,
@@ -262,6 +263,12 @@ pub struct ExplainedBlock {
     pub why: String,
     /// Every device that says it has it, the nearest first.
     pub peers: Vec<String>,
+    /// Members that keep without reading and should have it.
+    #[serde(default)]
+    pub boxes: Vec<String>,
+    /// Of all such members that are connected, those that say they have it.
+    #[serde(default)]
+    pub kept_by: Vec<String>,
 }
 
 /// `peer ping --json`.
@@ -319,6 +326,22 @@ pub struct MemberStatus {
     pub connected: bool,
     /// What the device was shown when it joined here.
     pub words: String,
+    /// Of a member that keeps without reading: how many of a hundred large blocks it should have.
+    #[serde(default)]
+    pub share_percent: Option<u64>,
+    /// And the bytes it has room for, to a power of two, if known.
+    #[serde(default)]
+    pub room_bytes: Option<u64>,
+}
+
+/// `members copies --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct CopiesStatus {
+    /// To how many members that keep without reading each large block goes; 0: to all.
+    pub copies: u64,
+    /// How many of those there are.
+    pub boxes: u64,
 }
 
 #[cfg(test)]

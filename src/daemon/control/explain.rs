@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::super::exchange::MOST_IDS;
 use super::super::service::Service;
+use super::super::volumes::Known;
 use crate::base::{Bid, Error, Kind, Result};
-use crate::net::{Peer, PeerFacts};
+use crate::net::{Peer, PeerFacts, Wanted};
 use crate::volume::api::FileKind;
 use crate::wire::control::{BlockStat, Explained, ExplainedBlock, PathArg};
 
@@ -23,19 +24,18 @@ pub fn run(service: &Arc<Service>, at: &PathArg) -> Result<Explained> {
     }
     let (blocks, more_blocks) = place.volume.blocks(node.ino, MOST_BLOCKS)?;
     let holders = holders(service, &place.known, &blocks);
+    let boxes = boxes(service, &place.known, &blocks);
     let shown = blocks.into_iter().map(|block| {
-        let found = Bid::from_hex(&block.id).and_then(|bid| holders.get(&bid)).map_or(&[][..], Vec::as_slice);
-        explained(block, found)
+        let bid = Bid::from_hex(&block.id);
+        let found = bid.and_then(|bid| holders.get(&bid)).map_or(&[][..], Vec::as_slice);
+        let (due, kept) = bid.and_then(|bid| boxes.get(&bid)).cloned().unwrap_or_default();
+        ExplainedBlock { boxes: due, kept_by: kept, ..explained(block, found) }
     });
     Ok(Explained { path: place.shown(), blocks: shown.collect(), more_blocks })
 }
 
 /// By block that is not here: who has it, the nearest first.
-fn holders(
-    service: &Service,
-    known: &super::super::volumes::Known,
-    blocks: &[BlockStat],
-) -> BTreeMap<Bid, Vec<(String, Duration)>> {
+fn holders(service: &Service, known: &Known, blocks: &[BlockStat]) -> BTreeMap<Bid, Vec<(String, Duration)>> {
     let mut found: BTreeMap<Bid, Vec<(String, Duration)>> = BTreeMap::new();
     let absent: Vec<(Bid, u64)> =
         blocks.iter().filter(|b| !b.local).filter_map(|b| Some((Bid::from_hex(&b.id)?, b.bytes))).collect();
@@ -62,6 +62,40 @@ fn holders(
     found
 }
 
+/// By block: the boxes that should have it, and those that say they do.
+type Boxes = BTreeMap<Bid, (Vec<String>, Vec<String>)>;
+
+fn boxes(service: &Service, known: &Known, blocks: &[BlockStat]) -> Boxes {
+    let (mut found, exchange) = (Boxes::new(), &service.exchange);
+    let Some(replica) = exchange.replica(known.id) else { return found };
+    let placement = exchange.placement(&replica);
+    let sized: Vec<(Bid, u64)> = blocks.iter().filter_map(|b| Some((Bid::from_hex(&b.id)?, b.bytes))).collect();
+    for keeper in replica.keepers() {
+        let due = |(bid, bytes): &&(Bid, u64)| {
+            let sealed = Wanted::sealed(*bid, u32::try_from(*bytes).unwrap_or(u32::MAX)).at_most;
+            placement.share(&keeper.peer).is_some_and(|share| share.has(bid, sealed.into()))
+        };
+        for (bid, _) in sized.iter().filter(due) {
+            found.entry(*bid).or_default().0.push(keeper.name.clone());
+        }
+        let peer = Peer(keeper.peer);
+        let Some(net) = exchange.net().filter(|net| net.is_connected(&peer)) else { continue };
+        for page in sized.chunks(MOST_IDS) {
+            let ids: Vec<Bid> = page.iter().map(|(bid, _)| *bid).collect();
+            let bits = replica.holds.ask(&net, &replica, &peer, &ids, false).unwrap_or_default();
+            for (bid, _) in ids.iter().zip(bits).filter(|(_, has)| *has) {
+                found.entry(*bid).or_default().1.push(keeper.name.clone());
+            }
+        }
+    }
+    for (due, kept) in found.values_mut() {
+        // Content that repeats within the file is one block.
+        due.dedup();
+        kept.dedup();
+    }
+    found
+}
+
 fn explained(block: BlockStat, holders: &[(String, Duration)]) -> ExplainedBlock {
     let BlockStat { id, offset, bytes, local } = block;
     let (from, why) = match holders {
@@ -74,7 +108,7 @@ fn explained(block: BlockStat, holders: &[(String, Duration)]) -> ExplainedBlock
         }
     };
     let peers = holders.iter().map(|(name, _)| name.clone()).collect();
-    ExplainedBlock { id, offset, bytes, local, from, why, peers }
+    ExplainedBlock { id, offset, bytes, local, from, why, peers, ..ExplainedBlock::default() }
 }
 
 fn ms(time: Duration) -> f64 {

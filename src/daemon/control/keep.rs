@@ -18,6 +18,7 @@ pub fn set(service: &Arc<Service>, name: &str, quota: Option<u64>) -> Result<Kee
     let kept = find(service, name)?;
     if let Some(quota) = quota {
         kept.change(|about| about.quota = (quota > 0).then_some(quota))?;
+        service.exchange.tell_room(&kept);
     }
     Ok(kept.status())
 }

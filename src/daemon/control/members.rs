@@ -2,9 +2,9 @@
 
 use super::super::service::Service;
 use crate::base::{Error, Kind, Result};
-use crate::seal::membership::Role;
+use crate::seal::membership::{MAX_COPIES, Role};
 use crate::wire::Advice;
-use crate::wire::control::MemberStatus;
+use crate::wire::control::{CopiesStatus, MemberStatus};
 
 /// Everyone who belongs or did.
 pub fn list(service: &Service, volume: &str) -> Result<Vec<MemberStatus>> {
@@ -14,6 +14,21 @@ pub fn list(service: &Service, volume: &str) -> Result<Vec<MemberStatus>> {
 /// Put a device out.
 pub fn remove(service: &Service, volume: &str, device: &str) -> Result<MemberStatus> {
     service.exchange.remove_member(&service.volumes.find(volume)?, device)
+}
+
+/// To how many members that keep without reading each large block goes, 0 for all; with `copies` changed to that.
+pub fn copies(service: &Service, volume: &str, copies: Option<u64>) -> Result<CopiesStatus> {
+    let known = service.volumes.find(volume)?;
+    if let Some(copies) = copies {
+        let fits = u8::try_from(copies).ok().filter(|copies| *copies <= MAX_COPIES);
+        let advice = || Advice::new(format!("it is `all`, or 1 to {MAX_COPIES}"), "Use one of these.");
+        let wrong = || Error::new(Kind::Invalid, "change the copies", copies.to_string()).with_source(advice());
+        service.exchange.set_copies(&known, fits.ok_or_else(wrong)?)?;
+    }
+    let membership = service.volumes.membership(&known)?;
+    let table = membership.table();
+    let boxes = table.members().filter(|m| m.role == Role::Storage).count() as u64;
+    Ok(CopiesStatus { copies: table.copies().into(), boxes })
 }
 
 /// Let a device do more or less.

@@ -82,6 +82,7 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         Request::Members { volume } => document(&members::list(service, &volume)?)?,
         Request::MemberRemove { volume, device } => document(&members::remove(service, &volume, &device)?)?,
         Request::MemberRole { volume, device, role } => document(&members::role(service, &volume, &device, &role)?)?,
+        Request::MemberCopies { volume, copies } => document(&members::copies(service, &volume, copies)?)?,
         Request::Pin { at, depth } => document(&pin::add(service, &at, depth)?)?,
         Request::Unpin { at } => document(&pin::remove(service, &at)?)?,
         Request::Pins => document(&pin::list(service))?,

@@ -72,6 +72,7 @@ pub fn volume(service: &Service, known: &Known, exact: bool) -> Result<VolumeSta
         status.role = replica.role().name().into();
         status.pins = replica.pins.count() as u64;
         status.keepers = keepers(&replica, &service.exchange);
+        status.copies = replica.copies().into();
         for (writer, seq, heard_s_ago) in replica.heads() {
             status.heads.push(HeadStatus { writer, device: replica.writer_name(writer), seq, heard_s_ago });
         }

@@ -80,6 +80,7 @@ impl Serve for Answers {
             Some(Word::Head(head)) => replica.heard(*peer, head),
             Some(Word::Members(records)) => replica.records(*peer, records),
             Some(Word::Renew(author, proof)) => replica.renew(*peer, author, proof),
+            Some(Word::Room(room)) => replica.told_room(*peer, room),
             Some(Word::Addresses(list)) => {
                 let Some(net) = self.exchange.upgrade().and_then(|exchange| exchange.net()) else { return };
                 for (member, addresses) in list.into_iter().filter(|(member, _)| replica.has(member)) {

@@ -1,75 +1,95 @@
-//! What is given to members that keep the volume and cannot read it: every block of the log, then the head.
+//! What is given to members that keep the volume and cannot read it: every block of the log that they should have, then
+//! the head.
 //!
-//! One thread a replica. Must never give a head before the member has said that it has every block of the log below it.
+//! One thread a replica. Must never give a head before the member has said that it has all it should have of the log.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::super::keeping::{CollectionId, Era};
-use super::settling::Answer;
+use super::settling::Answering;
 use super::{Exchange, MOST_IDS, Replica, settling};
 use crate::base::sync::{Condvar, Mutex};
-use crate::base::{Bid, Context, Error, Kind, Result, WriterIndex};
-use crate::net::{Net, Peer};
-use crate::seal::Sealer;
+use crate::base::{Bid, Error, Kind, Result, WriterIndex};
+use crate::net::{Net, Peer, Wanted};
 use crate::seal::head::author_of;
-use crate::seal::membership::Member;
-use crate::wire::control::KeeperStatus;
+use crate::seal::membership::{EVERYWHERE, Member, Share};
+use crate::seal::{Ref, Sealer};
+use crate::volume::Announcement;
 
 /// Changes are gathered for so long.
 const DEBOUNCE: Duration = Duration::from_millis(500);
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(30);
+/// It is looked so often whether a box is gone, unless it is to count as gone sooner.
+const LOOK: Duration = Duration::from_secs(600);
 /// What is known of a keeper is asked anew after this: it may have lost its disk.
 const TRUSTED: Duration = Duration::from_secs(86_400);
 /// Bytes of one offer, but for a single larger block.
 const OFFER: u64 = 1 << 20;
+/// Plaintext of a tree's node that may be too long, once sealed, to go everywhere for its size.
+const LARGE_NODE: u64 = EVERYWHERE / 8 * 7;
 /// How long a keeper may take for one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Feeding {
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
     bell: Condvar,
     /// What is being found out for keepers that ask.
-    walks: Mutex<BTreeMap<WriterIndex, Walk>>,
+    pub(super) answers: Mutex<BTreeMap<WriterIndex, Answering>>,
 }
 
-/// About which collection, and who finds it out.
-type Walk = (CollectionId, JoinHandle<Result<Answer>>);
-
 #[derive(Debug, Default)]
-struct Inner {
+pub(super) struct Inner {
     rung: bool,
     closed: bool,
     /// By writer index: a device that was removed and came back begins anew.
-    given: BTreeMap<WriterIndex, Given>,
+    pub given: BTreeMap<WriterIndex, Given>,
     /// Bytes of the log still to be looked at.
-    queued: BTreeMap<WriterIndex, u64>,
+    pub queued: BTreeMap<WriterIndex, u64>,
     /// How often each member came.
     comings: BTreeMap<Peer, u64>,
     /// Where collections of what keepers keep stand, and whether this device has said its word.
-    eras: BTreeMap<Peer, (Era, bool)>,
+    pub eras: BTreeMap<Peer, (Era, bool)>,
+    /// How often all trees were looked through.
+    walks: u64,
 }
 
 /// What a keeper is known to have.
-#[derive(Debug, Clone, Default)]
-struct Given {
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    /// All of this, of what follows.
+    pub share: Share,
     /// Everything in arenas below this.
     from: u32,
     /// And these of that arena.
     some: HashSet<Bid>,
-    since: Option<Instant>,
+    /// And the nodes of these trees.
+    trees: Option<Announcement>,
+    /// After that look through all trees.
+    walk: u64,
+    /// And all else that was there once.
+    whole: bool,
+    since: Instant,
     /// Which of its comings this is about.
     coming: u64,
     /// The collection that had ended before: what was known then may be gone.
     ended: CollectionId,
     /// Why it has not everything; empty when it has.
-    trouble: String,
-    head: Option<Arc<[u8]>>,
+    pub trouble: String,
+    pub head: Option<Arc<[u8]>>,
+}
+
+impl Given {
+    fn nothing(share: &Share) -> Self {
+        let (some, since) = (HashSet::new(), Instant::now());
+        let (share, trouble, head) = (*share, String::new(), None);
+        let (trees, walk, whole, coming, ended) = (None, 0, false, 0, CollectionId::default());
+        Self { share, from: 0, some, trees, walk, whole, since, coming, ended, trouble, head }
+    }
 }
 
 impl Feeding {
@@ -85,73 +105,29 @@ impl Feeding {
         self.ring();
     }
 
-    /// A keeper says where its collections stand.
-    pub fn heard_era(&self, peer: &Peer, era: (Era, bool)) {
-        self.inner.lock().eras.insert(*peer, era);
-        self.ring();
-    }
-
-    /// What it said last.
-    pub fn era_of(&self, peer: &Peer) -> Option<(Era, bool)> {
-        self.inner.lock().eras.get(peer).copied()
-    }
-
-    /// What is to be said of what a keeper asks about, when that is found out: beside everything else, which goes on.
-    fn answer(
-        &self,
-        replica: &Arc<Replica>,
-        net: &Arc<Net>,
-        keeper: &Member,
-        era: (Era, bool),
-    ) -> Result<Option<Answer>> {
-        let mut walks = self.walks.lock();
-        match walks.remove(&keeper.writer) {
-            Some((id, walk)) if id == era.0.open && !walk.is_finished() => {
-                walks.insert(keeper.writer, (id, walk));
-                return Ok(None);
-            }
-            Some((id, walk)) if id == era.0.open => {
-                let lost = || Error::new(Kind::Other, "find out what is needed", &keeper.name);
-                return walk.join().map_err(|_| lost())?.map(Some);
-            }
-            _ => {} // the end of one that nobody asks about any more is not waited for: it notices
-        }
-        if settling::is_owed(replica, keeper, era) {
-            let (of, net, keeper, writer) = (Arc::clone(replica), Arc::clone(net), keeper.clone(), keeper.writer);
-            let work = move || {
-                let answer = settling::begin(&of, &net, &keeper, &era.0);
-                of.feeding.ring();
-                answer
-            };
-            let walk = std::thread::Builder::new().name("lovage-answer".into()).spawn(work);
-            walks.insert(writer, (era.0.open, walk.io("start a thread", || "lovage-answer".to_owned())?));
-        }
-        Ok(None)
-    }
-
-    /// The word on what it asks about is said.
-    pub fn told(&self, peer: &Peer, id: &CollectionId) {
-        if let Some((era, told)) = self.inner.lock().eras.get_mut(peer) {
-            *told |= era.open == *id;
-        }
-    }
-
     /// End the thread.
     pub fn close(&self) {
         self.inner.lock().closed = true;
         self.bell.notify_all();
     }
 
-    /// Wait for something to do; false when it is over.
-    fn next(&self, failed: bool) -> bool {
+    /// Whether a member has all of `share` that was here when it was looked at last, and takes more.
+    pub fn is_whole(&self, writer: WriterIndex, share: &Share) -> bool {
+        let inner = self.inner.lock();
+        let whole = |given: &Given| given.whole && given.trouble.is_empty() && share.is_within(&given.share);
+        inner.given.get(&writer).is_some_and(whole)
+    }
+
+    /// Nodes of trees came that were not here: they are looked for again.
+    pub fn look_at_trees(&self) {
+        self.inner.lock().walks += 1;
+        self.ring();
+    }
+
+    /// Wait for something to do, or for so long; false when it is over.
+    fn next(&self, pause: Duration) -> bool {
         let mut inner = self.inner.lock();
-        while !inner.rung && !inner.closed {
-            if !failed {
-                self.bell.wait(&mut inner);
-            } else if self.bell.wait_for(&mut inner, AGAIN).timed_out() {
-                break;
-            }
-        }
+        while !inner.rung && !inner.closed && !self.bell.wait_for(&mut inner, pause).timed_out() {}
         let due = Instant::now() + DEBOUNCE;
         while !inner.closed && !self.bell.wait_until(&mut inner, due).timed_out() {}
         inner.rung = false;
@@ -163,10 +139,15 @@ impl Feeding {
         self.inner.lock().queued.insert(writer, queued);
     }
 
-    fn given(&self, writer: WriterIndex) -> Given {
-        let given = self.inner.lock().given.remove(&writer).unwrap_or_default();
-        let old = given.since.is_none_or(|since| since.elapsed() > TRUSTED);
-        if old { Given { since: Some(Instant::now()), ..Given::default() } } else { given }
+    /// What is known of it, as far as that holds for what it should have now.
+    fn given(&self, writer: WriterIndex, share: &Share) -> Given {
+        let mut inner = self.inner.lock();
+        let given = inner.given.entry(writer).or_insert_with(|| Given::nothing(share));
+        if given.since.elapsed() > TRUSTED || !share.is_within(&given.share) {
+            *given = Given { ended: given.ended, ..Given::nothing(share) };
+        }
+        given.share = *share;
+        given.clone()
     }
 
     fn remember(&self, writer: WriterIndex, given: Given) {
@@ -176,17 +157,16 @@ impl Feeding {
 
 /// Feed until the replica is closed or the daemon ends.
 pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
-    let mut failed = false;
-    while replica.feeding.next(failed) {
+    let mut pause = AGAIN;
+    while replica.feeding.next(pause) {
         let Some(exchange) = exchange.upgrade() else { return };
         let Some(net) = exchange.net() else { continue };
-        failed = false;
         settling::tidy(replica);
+        let (placement, mut failed) = (exchange.placement(replica), false);
         for keeper in replica.keepers() {
-            if !net.is_connected(&Peer(keeper.peer)) {
-                continue;
-            }
-            let mut given = replica.feeding.given(keeper.writer);
+            let share = placement.share(&keeper.peer).filter(|_| net.is_connected(&Peer(keeper.peer)));
+            let Some(share) = share else { continue };
+            let mut given = replica.feeding.given(keeper.writer, share);
             let fed = feed(replica, &net, &keeper, &mut given);
             failed |= fed.is_err();
             let said = fed.err().map(|error| error.chain()).unwrap_or_default();
@@ -200,6 +180,9 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
             given.trouble = said;
             replica.feeding.remember(keeper.writer, given);
         }
+        replica.mending.ring();
+        let look = (exchange.settings.gone_after / 4).clamp(DEBOUNCE, LOOK);
+        pause = if failed { AGAIN.min(look) } else { look };
     }
 }
 
@@ -210,7 +193,8 @@ fn feed(replica: &Arc<Replica>, net: &Arc<Net>, keeper: &Member, given: &mut Giv
         if !replica.role().writes() {
             settling::forget_garbage(replica); // who writes did that before it answered
         }
-        *given = Given { since: Some(Instant::now()), coming: given.coming, ended: era.0.ended, ..Given::default() };
+        let (coming, ended) = (given.coming, era.0.ended);
+        *given = Given { coming, ended, ..Given::nothing(&given.share) };
     }
     let coming = replica.feeding.inner.lock().comings.get(&peer).copied().unwrap_or_default();
     if coming != given.coming {
@@ -220,7 +204,9 @@ fn feed(replica: &Arc<Replica>, net: &Arc<Net>, keeper: &Member, given: &mut Giv
                 device = keeper.name,
                 "it has not what it had: it is given all anew"
             );
-            *given = Given { since: Some(Instant::now()), ..Given::default() };
+            *given = Given { ended: given.ended, ..Given::nothing(&given.share) };
+            replica.feeding.remember(writer, given.clone());
+            replica.placing.mended(&peer, None);
         }
         (given.coming, given.head) = (coming, None);
     }
@@ -239,7 +225,10 @@ fn feed(replica: &Arc<Replica>, net: &Arc<Net>, keeper: &Member, given: &mut Giv
         }
     }
     replica.feeding.queued(writer, 0);
-    let head = announced?.head;
+    let announced = announced?;
+    give_nodes(replica, net, &peer, given, &announced)?;
+    given.whole = true;
+    let head = announced.head;
     if !replica.role().writes() || replica.volume.is_set_back() || author_of(&head) != Some(replica.volume.author()) {
         return Ok(());
     }
@@ -264,7 +253,7 @@ fn give_log(replica: &Replica, net: &Net, (writer, peer): (WriterIndex, &Peer), 
             (given.from, given.some) = (number, HashSet::new());
         }
         let mut listing = log.listing_of(number)?;
-        listing.retain(|(bid, _)| !given.some.contains(bid));
+        listing.retain(|(bid, size)| given.share.has(bid, (*size).into()) && !given.some.contains(bid));
         let mut left: u64 = listing.iter().map(|(_, size)| u64::from(*size)).sum();
         replica.feeding.queued(writer, later.saturating_add(left));
         for page in listing.chunks(MOST_IDS) {
@@ -280,12 +269,31 @@ fn give_log(replica: &Replica, net: &Net, (writer, peer): (WriterIndex, &Peer), 
     Ok(())
 }
 
+/// Nodes of the trees that are not small enough to go everywhere for that: any one box is enough to follow a head.
+fn give_nodes(replica: &Replica, net: &Net, peer: &Peer, given: &mut Given, trees: &Announcement) -> Result<()> {
+    let walk = replica.feeding.inner.lock().walks;
+    if walk != given.walk {
+        (given.walk, given.trees) = (walk, None);
+    }
+    if given.share != Share::ALL {
+        let mut nodes = Vec::new();
+        let mut note = |node: &Ref| nodes.push((node.bid, Wanted::sealed(node.bid, node.len).at_most));
+        replica.volume.large_nodes(given.trees.as_ref(), trees, LARGE_NODE, &mut note)?;
+        for page in nodes.chunks(MOST_IDS) {
+            give(replica, net, peer, page)?;
+        }
+    }
+    given.trees = Some(trees.clone());
+    Ok(())
+}
+
 /// Whether a keeper lacks some of what it had: asked of the oldest blocks, and of the newest that it was given.
 fn has_lost(replica: &Replica, net: &Net, peer: &Peer, given: &Given) -> Result<bool> {
     let log = replica.volume.blocks().log();
     let oldest = log.arenas_from(0).first().map(|(number, _)| *number).filter(|number| *number < given.from);
     let old = oldest.map(|number| log.listing_of(number)).transpose()?.unwrap_or_default();
-    let old = old.into_iter().map(|(bid, _)| bid).take(MOST_IDS / 2);
+    let old = old.into_iter().filter(|(bid, size)| given.share.has(bid, (*size).into()));
+    let old = old.map(|(bid, _)| bid).take(MOST_IDS / 2);
     let ids: Vec<Bid> = given.some.iter().copied().take(MOST_IDS / 2).chain(old).collect();
     if ids.is_empty() {
         return Ok(false);
@@ -299,11 +307,26 @@ pub(super) fn gone(replica: &Replica, peer: &Peer) -> Error {
 }
 
 /// Have a keeper take those of `blocks` that it lacks.
-fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Result<()> {
+pub(super) fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Result<()> {
     let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
     // Not as a promise: what is garbage here may go there. What a new head needs is asked for as one.
     let has = replica.holds.ask(net, replica, peer, &ids, false).ok_or_else(|| gone(replica, peer))?;
     let lacking: Vec<_> = blocks.iter().zip(has).filter(|(_, has)| !has).map(|(block, _)| *block).collect();
+    offer(replica, net, peer, &lacking, &mut |bid| check_given(replica, peer, bid))
+}
+
+/// Offer blocks to a keeper, which fetches them from whoever has them. `left` is told of those that it has not afterwards,
+/// and may end it by an error.
+pub(super) fn offer(
+    replica: &Replica,
+    net: &Net,
+    peer: &Peer,
+    lacking: &[(Bid, u32)],
+    left: &mut dyn FnMut(&Bid) -> Result<()>,
+) -> Result<()> {
     let mut bytes = 0;
     let offers = lacking.chunk_by(|_, (_, size)| {
         bytes += u64::from(*size);
@@ -313,10 +336,7 @@ fn give(replica: &Replica, net: &Net, peer: &Peer, blocks: &[(Bid, u32)]) -> Res
     });
     for offer in offers {
         let taken = replica.holds.offer(net, replica, peer, offer, PATIENCE).ok_or_else(|| gone(replica, peer))?;
-        let left = offer.iter().zip(taken).filter(|(_, taken)| !taken).map(|((bid, _), _)| bid);
-        for bid in left {
-            check_given(replica, peer, bid)?;
-        }
+        offer.iter().zip(taken).filter(|(_, taken)| !taken).try_for_each(|((bid, _), _)| left(bid))?;
     }
     Ok(())
 }
@@ -335,23 +355,4 @@ fn check_given(replica: &Replica, peer: &Peer, bid: &Bid) -> Result<()> {
             Ok(())
         }
     }
-}
-
-/// What there is to tell about each keeper.
-pub fn status(replica: &Replica, exchange: &Exchange) -> Vec<KeeperStatus> {
-    let (net, newest) = (exchange.net(), replica.volume.announced());
-    let inner = replica.feeding.inner.lock();
-    let tell = |keeper: Member| {
-        let connected = net.as_ref().is_some_and(|net| net.is_connected(&Peer(keeper.peer)));
-        let given = inner.given.get(&keeper.writer);
-        let state = match given {
-            _ if !connected => "not connected".to_owned(),
-            Some(given) if !given.trouble.is_empty() => given.trouble.clone(),
-            Some(given) if given.head.as_ref() == Some(&newest) || !replica.role().writes() => "ok".to_owned(),
-            _ => "being given".to_owned(),
-        };
-        let queue_bytes = inner.queued.get(&keeper.writer).copied().unwrap_or(0);
-        KeeperStatus { device: keeper.name, connected, queue_bytes, state }
-    };
-    replica.keepers().into_iter().map(tell).collect()
 }

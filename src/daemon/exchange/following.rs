@@ -44,6 +44,15 @@ pub fn follow(
     }
 }
 
+/// Bring these blocks, while `goes_on` says so. Those that nobody has stay away.
+pub fn bring(volume: &Volume, exchange: &Exchange, refs: &[Ref], goes_on: &dyn Fn() -> bool) -> Result<()> {
+    let mut bringing = Bringing::new(volume, exchange, goes_on);
+    for r in refs {
+        bringing.want(*r)?;
+    }
+    bringing.finish()
+}
+
 /// Once through all of it: the state, and how many lists came.
 fn pass(
     volume: &Arc<Volume>,

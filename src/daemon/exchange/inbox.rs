@@ -32,6 +32,8 @@ pub enum Task {
     Names,
     /// Give a member that asks for it another index, under this key.
     Renew(Peer, [u8; 32], [u8; 64]),
+    /// Write down that a box has so many bytes of room.
+    Room(Peer, u64),
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub struct Inbox {
     greet: BTreeSet<Peer>,
     renew: BTreeMap<Peer, ([u8; 32], [u8; 64])>,
     renewed: Option<Instant>,
+    rooms: BTreeMap<Peer, u64>,
     changed: Option<Instant>,
     /// Announcing rests until then, so that sealing takes a part of the time only.
     rested: Option<Instant>,
@@ -97,6 +100,11 @@ impl Inbox {
         self.renew.insert(peer, (author, proof));
     }
 
+    /// A box, which is a member, says how much room it has. Of several words the last counts.
+    pub fn room(&mut self, peer: Peer, bytes: u64) {
+        self.rooms.insert(peer, bytes);
+    }
+
     /// A peer came: greet it, and try again what failed.
     pub fn came(&mut self, peer: Peer, now: Instant) {
         self.greet.insert(peer);
@@ -107,6 +115,9 @@ impl Inbox {
     pub fn next(&mut self, now: Instant) -> Option<(Task, Duration)> {
         if let Some((from, records)) = self.records.pop_front() {
             return Some((Task::Records(from, records), FIRST_PAUSE));
+        }
+        if let Some((peer, bytes)) = self.rooms.pop_first() {
+            return Some((Task::Room(peer, bytes), FIRST_PAUSE));
         }
         if let Some(peer) = self.greet.pop_first() {
             return Some((Task::Greet(peer), FIRST_PAUSE));
@@ -205,6 +216,9 @@ mod tests {
     #[test]
     fn messages_about_members_are_bounded() {
         let mut inbox = Inbox::default();
+        (0..100).for_each(|n| inbox.room(PEER, n));
+        assert_eq!(inbox.next(Instant::now()).unwrap().0, Task::Room(PEER, 99));
+        assert_eq!(inbox.next(Instant::now()), None);
         for n in 0..100 {
             inbox.records(PEER, vec![n]);
         }

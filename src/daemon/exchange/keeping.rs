@@ -45,6 +45,8 @@ enum Task {
     Came(Peer),
     /// Whoever was waited for has perhaps answered.
     Look,
+    /// A member gave all it has.
+    Room(Peer),
 }
 
 impl Keeps {
@@ -190,7 +192,9 @@ fn work(kept: &Kept, inbox: &Receiver<Task>, exchange: &Weak<Exchange>) {
                 let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
                 tell(&net, &from, kept, &Word::Holds { number, bits: kept.promise(&ids) });
             }
+            Task::Room(peer) => tell(&net, &peer, kept, &Word::Room(kept.room())),
             Task::Came(peer) => {
+                tell(&net, &peer, kept, &Word::Room(kept.room()));
                 for head in kept.heads().unwrap_or_default() {
                     tell(&net, &peer, kept, &Word::Head(head));
                 }
@@ -253,6 +257,13 @@ impl Exchange {
         kept.records().into_iter().map(Word::Members).collect()
     }
 
+    /// Tell the members how much room there is for a kept volume now.
+    pub fn tell_room(&self, kept: &Kept) {
+        if let Some(net) = self.net() {
+            net.push_head(kept.id, &Word::Room(kept.room()).encode());
+        }
+    }
+
     /// A member said something about a kept volume.
     pub(super) fn on_word_of_kept(&self, kept: &Kept, peer: &Peer, word: Word) {
         let Some(net) = self.net() else { return };
@@ -275,6 +286,7 @@ impl Exchange {
             Word::Keep { number, head } => {
                 let taken = kept.take_head(peer, &head).inspect_err(|error| refused("a head", error));
                 tell(&net, peer, kept, &Word::Holds { number, bits: vec![taken.is_ok()] });
+                self.keeps().task(&kept.id, Task::Room(*peer));
                 if matches!(taken, Ok(true)) {
                     net.push_head(kept.id, &Word::Head(head).encode());
                 }
@@ -310,7 +322,12 @@ impl Exchange {
                 }
             }
             // A head comes again as one to keep, once what is below it is here.
-            Word::Head(_) | Word::Holds { .. } | Word::Renew(..) | Word::Listed { .. } | Word::Era(..) => {}
+            Word::Head(_)
+            | Word::Holds { .. }
+            | Word::Renew(..)
+            | Word::Room(_)
+            | Word::Listed { .. }
+            | Word::Era(..) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Exchange, Replica, epochs};
 use crate::base::port::{Clock, System};
 use crate::base::{Error, Kind, Result, VolumeId, WriterIndex};
 use crate::net::Peer;
-use crate::seal::membership::{Entry, Member, Membership, Role, Table};
+use crate::seal::membership::{Entry, Member, Membership, Role, Share, Table};
 use crate::wire::Advice;
 use crate::wire::control::MemberStatus;
 
@@ -98,6 +98,8 @@ impl Exchange {
         let net = self.net();
         let mine = membership.table().members().find(|m| m.peer == me.0 && is_newest(membership.table(), m)).cloned();
         let all = membership.table().everyone();
+        let placement = self.replica(known.id).map(|replica| self.placement(&replica));
+        let share = |member: &Member| placement.as_ref()?.share(&member.peer).map(Share::percent);
         let shown = all.filter(|(member, belongs)| !belongs || is_newest(membership.table(), member)).map(
             |(member, belongs)| {
                 let peer = Peer(member.peer);
@@ -113,6 +115,11 @@ impl Exchange {
                         .as_ref()
                         .filter(|_| peer != me)
                         .map_or_else(String::new, |m| words_of(known.id, m, member)),
+                    share_percent: share(member).filter(|_| belongs && member.role == Role::Storage),
+                    room_bytes: membership
+                        .table()
+                        .room(member.writer)
+                        .and_then(|class| 1_u64.checked_shl(class.into())),
                 }
             },
         );
@@ -150,6 +157,27 @@ impl Exchange {
         }
         self.change_members(known, |_, _| Ok(vec![Entry::Role(target.writer, role)]))?;
         Ok(MemberStatus { role: role.name().to_owned(), ..target })
+    }
+
+    /// Have each large block kept by so many storage members; 0: by all.
+    pub fn set_copies(self: &Arc<Self>, known: &Known, copies: u8) -> Result<()> {
+        self.change_members(known, |membership, me| {
+            let table = membership.table();
+            if table.member(me).is_none_or(|m| m.role != Role::Admin) {
+                let advice = Advice::new("only an admin's device can", "Do it there: see `lovage members`.");
+                return Err(Error::new(Kind::NotPermitted, "change the copies", &known.name).with_source(advice));
+            }
+            Ok((table.copies() != copies).then_some(Entry::Copies(copies)).into_iter().collect())
+        })
+    }
+
+    /// Write down how much room a storage member says that it has.
+    pub(super) fn note_room(self: &Arc<Self>, replica: &Replica, peer: &Peer, bytes: u64) -> Result<()> {
+        self.change_members(&replica.known, |membership, _| {
+            let is_box = |m: &&Member| m.peer == peer.0 && m.role == Role::Storage;
+            let found = membership.table().members().find(is_box).map(|m| m.writer);
+            Ok(found.and_then(|writer| membership.room_entry(writer, bytes)).into_iter().collect())
+        })
     }
 
     fn find_member(&self, known: &Known, device: &str) -> Result<MemberStatus> {

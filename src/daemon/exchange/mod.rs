@@ -9,13 +9,16 @@ mod answers;
 mod epochs;
 mod evict;
 mod feeding;
+mod feeding_status;
 mod following;
 mod holds;
 mod inbox;
 mod invites;
 mod keeping;
 mod members;
+mod mending;
 mod pins;
+mod placing;
 mod rebirth;
 mod reliance;
 mod remembered;
@@ -44,7 +47,7 @@ use crate::wire::Advice;
 
 pub use epochs::opened as opened_epochs;
 pub use evict::{Evicted, evict};
-pub use feeding::status as keepers;
+pub use feeding_status::status as keepers;
 pub use following::follow;
 pub use holds::MOST_IDS;
 pub use invites::{Invites, incarnation, now};
@@ -69,12 +72,15 @@ pub struct NetSettings {
     pub replicas_min: usize,
     /// Names come when they are looked at, in volumes that say nothing else.
     pub lazy: bool,
+    /// After how long a storage member that is not heard of counts as gone.
+    pub gone_after: Duration,
 }
 
 impl NetSettings {
     /// Not talking to anyone.
     pub fn none() -> Self {
-        Self { listen: Vec::new(), offline: true, mdns: false, patience: Duration::ZERO, replicas_min: 1, lazy: false }
+        let (patience, gone_after) = (Duration::ZERO, Duration::MAX);
+        Self { listen: Vec::new(), offline: true, mdns: false, patience, replicas_min: 1, lazy: false, gone_after }
     }
 }
 
@@ -98,6 +104,7 @@ impl NetChoice {
             patience: config.fetch_timeout,
             replicas_min: config.replicas_min,
             lazy: config.lazy,
+            gone_after: config.gone_after,
         }
     }
 }

@@ -12,7 +12,9 @@ use super::ahead::Ahead;
 use super::feeding::{self, Feeding};
 use super::holds::Holds;
 use super::inbox::{Inbox, Task};
+use super::mending::{self, Mending};
 use super::pins::Pins;
+use super::placing::Placing;
 use super::rebirth::Rebirth;
 use super::reliance::Reliance;
 use super::remembered::Remembered;
@@ -61,6 +63,10 @@ pub struct Replica {
     pub(super) rebirth: Rebirth,
     /// What is given to members that keep it without reading it.
     pub feeding: Feeding,
+    /// Which of them should have what.
+    pub placing: Placing,
+    /// What is brought to them from each other.
+    pub mending: Mending,
     /// What must not be relied upon without asking.
     pub reliance: Reliance,
     /// What a person asked of it here.
@@ -104,6 +110,8 @@ impl Replica {
             names: Mutex::default(),
             rebirth: Rebirth::default(),
             feeding: Feeding::default(),
+            placing: Placing::open(home.volume(known_id).join("boxes")),
+            mending: Mending::default(),
             reliance: Reliance::open(home.volume(known.id)),
             known,
             policy: Mutex::default(),
@@ -119,13 +127,15 @@ impl Replica {
         *self.watch.lock() = Some(watch);
         let (replica, pinner, too) = (Arc::clone(self), Arc::clone(self), exchange.clone());
         let (feeder, also) = (Arc::clone(self), exchange.clone());
+        let (mender, still) = (Arc::clone(self), exchange.clone());
         let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(work).io("start a thread", || name.to_owned())
         };
         let sync = start("lovage-sync", Box::new(move || replicator::run(&replica, &exchange)))?;
         let pins = start("lovage-pins", Box::new(move || pinner.pins.run(&pinner, &too)))?;
         let feed = start("lovage-feed", Box::new(move || feeding::run(&feeder, &also)))?;
-        self.threads.lock().extend([sync, pins, feed]);
+        let mend = start("lovage-mend", Box::new(move || mending::run(&mender, &still)))?;
+        self.threads.lock().extend([sync, pins, feed, mend]);
         self.changed();
         Ok(())
     }
@@ -153,6 +163,7 @@ impl Replica {
         self.ahead.close();
         self.pins.close();
         self.feeding.close();
+        self.mending.close();
         self.holds.close();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
@@ -195,6 +206,12 @@ impl Replica {
         self.bell.notify_all();
     }
 
+    /// The room of a box is to be written down.
+    pub(super) fn note_room(&self, peer: Peer, bytes: u64) {
+        self.inbox.lock().room(peer, bytes);
+        self.bell.notify_all();
+    }
+
     /// Announce again what was announced.
     pub(super) fn forget_said(&self) {
         self.said.lock().take();
@@ -222,6 +239,7 @@ impl Replica {
         self.bell.notify_all();
         self.pins.ring();
         self.feeding.came(&peer);
+        self.mending.hurry();
     }
 
     /// A member is not connected any more.
@@ -303,6 +321,10 @@ impl Replica {
         self.membership.read().table().members().filter(|m| m.role == Role::Storage).cloned().collect()
     }
 
+    pub(super) fn membership(&self) -> crate::base::sync::RwLockReadGuard<'_, Membership> {
+        self.membership.read()
+    }
+
     /// The member that signs as `author`, if its heads count.
     pub fn writer(&self, author: &[u8; 32]) -> Option<Member> {
         self.membership.read().table().members().find(|m| m.author == *author && m.role.writes()).cloned()
@@ -360,6 +382,7 @@ impl Replica {
     pub(super) fn set_membership(&self, membership: Membership) {
         share(&self.volume, &membership);
         *self.membership.write() = membership;
+        self.mending.hurry();
     }
 
     /// The membership in pieces, each as long as a message.

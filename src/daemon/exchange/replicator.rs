@@ -36,6 +36,12 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
             Task::Names => bring_names(replica, &exchange),
             Task::Records(from, records) => take_records(replica, &exchange, &from, &records),
             Task::Renew(peer, author, proof) => renew(replica, &exchange, &peer, (author, proof)),
+            Task::Room(peer, bytes) => {
+                if let Err(error) = exchange.note_room(replica, &peer, bytes) {
+                    let device = replica.name_of(&peer);
+                    tracing::warn!(volume = replica.known.name, device, error = %error.chain(), "its room is not known");
+                }
+            }
             Task::Head(author, from, head) => {
                 if let Err(error) = take_in(replica, &exchange, net.as_deref(), (&author, &head), &from) {
                     let volume = &replica.known.name;

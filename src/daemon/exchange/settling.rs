@@ -5,14 +5,15 @@
 //! the head that it has refers to.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::super::keeping::{CollectionId, Era, MOST};
-use super::feeding::gone;
+use super::feeding::{Feeding, gone};
 use super::{Exchange, MOST_IDS, Replica};
-use crate::base::{Bid, Error, Kind, Result, WriterIndex};
+use crate::base::{Bid, Context, Error, Kind, Result, WriterIndex};
 use crate::kv::collect::List;
 use crate::kv::collect::record::Bits;
 use crate::net::{Net, Peer};
@@ -31,6 +32,62 @@ pub struct Answer {
     needs: Bits,
     /// Up to this head; none: it was said before, and perhaps not heard.
     head: Option<Arc<[u8]>>,
+}
+
+/// About which collection, and who finds it out.
+pub type Answering = (CollectionId, JoinHandle<Result<Answer>>);
+
+impl Feeding {
+    /// A keeper says where its collections stand.
+    pub fn heard_era(&self, peer: &Peer, era: (Era, bool)) {
+        self.inner.lock().eras.insert(*peer, era);
+        self.ring();
+    }
+
+    /// What it said last.
+    pub fn era_of(&self, peer: &Peer) -> Option<(Era, bool)> {
+        self.inner.lock().eras.get(peer).copied()
+    }
+
+    /// What is to be said of what a keeper asks about, when that is found out: beside everything else, which goes on.
+    pub fn answer(
+        &self,
+        replica: &Arc<Replica>,
+        net: &Arc<Net>,
+        keeper: &Member,
+        era: (Era, bool),
+    ) -> Result<Option<Answer>> {
+        let mut walks = self.answers.lock();
+        match walks.remove(&keeper.writer) {
+            Some((id, walk)) if id == era.0.open && !walk.is_finished() => {
+                walks.insert(keeper.writer, (id, walk));
+                return Ok(None);
+            }
+            Some((id, walk)) if id == era.0.open => {
+                let lost = || Error::new(Kind::Other, "find out what is needed", &keeper.name);
+                return walk.join().map_err(|_| lost())?.map(Some);
+            }
+            _ => {} // the end of one that nobody asks about any more is not waited for: it notices
+        }
+        if is_owed(replica, keeper, era) {
+            let (of, net, keeper, writer) = (Arc::clone(replica), Arc::clone(net), keeper.clone(), keeper.writer);
+            let work = move || {
+                let answer = begin(&of, &net, &keeper, &era.0);
+                of.feeding.ring();
+                answer
+            };
+            let walk = std::thread::Builder::new().name("lovage-answer".into()).spawn(work);
+            walks.insert(writer, (era.0.open, walk.io("start a thread", || "lovage-answer".to_owned())?));
+        }
+        Ok(None)
+    }
+
+    /// The word on what it asks about is said.
+    pub fn told(&self, peer: &Peer, id: &CollectionId) {
+        if let Some((era, told)) = self.inner.lock().eras.get_mut(peer) {
+            *told |= era.open == *id;
+        }
+    }
 }
 
 fn name(keeper: &Member) -> String {

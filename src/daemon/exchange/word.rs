@@ -5,7 +5,7 @@
 use crate::base::Bid;
 use crate::net::Peer;
 
-use super::super::keeping::{Author, CollectionId, Era, PAGE, PIECE};
+use super::super::keeping::{Author, CollectionId, Era, PAGE, PIECE, Room};
 use super::MOST_IDS;
 
 /// One message.
@@ -76,6 +76,8 @@ pub enum Word {
         /// One bit an id.
         bits: Vec<u8>,
     },
+    /// How much room there is where this is said, and how much is in use.
+    Room(Room),
     /// The answer, in the order of the question.
     Holds {
         /// Of the question.
@@ -97,6 +99,7 @@ const ERA: u8 = 8;
 const LIST: u8 = 9;
 const LISTED: u8 = 10;
 const NEEDS: u8 = 11;
+const ROOM: u8 = 12;
 /// Most members in one message about addresses, and most addresses of each.
 const MOST: usize = 64;
 const MOST_EACH: usize = 8;
@@ -108,6 +111,7 @@ impl Word {
             Self::Head(head) => tagged(HEAD, head),
             Self::Members(records) => tagged(MEMBERS, records),
             Self::Renew(author, proof) => tagged(RENEW, &[&author[..], proof].concat()),
+            Self::Room(room) => tagged(ROOM, [room.size, room.used, room.blocks].map(u64::to_le_bytes).as_flattened()),
             Self::Addresses(list) => {
                 let mut out = vec![ADDRESSES];
                 for (peer, addresses) in list.iter().take(MOST) {
@@ -173,6 +177,7 @@ impl Word {
                 let (author, proof) = body.split_first_chunk()?;
                 Some(Self::Renew(*author, proof.try_into().ok()?))
             }
+            ROOM => room(body),
             ASK => ask(body),
             HOLDS => holds(body),
             OFFER => offer(body),
@@ -193,6 +198,13 @@ fn tagged(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     out.extend_from_slice(body);
     out
+}
+
+fn room(body: &[u8]) -> Option<Word> {
+    let (numbers, []) = body.as_chunks::<8>() else { return None };
+    let [size, used, blocks] = numbers else { return None };
+    let [size, used, blocks] = [size, used, blocks].map(|number| u64::from_le_bytes(*number));
+    Some(Word::Room(Room { size, used, blocks }))
 }
 
 fn ask(body: &[u8]) -> Option<Word> {
@@ -317,6 +329,10 @@ mod tests {
         let (renew, word) = ([&[7][..], &[9; 32], &[8; 64]].concat(), Word::Renew([9; 32], [8; 64]));
         assert_eq!((word.encode(), Word::decode(&renew)), (renew.clone(), Some(word)));
         assert_eq!(Word::decode(&renew[..32]), None);
+        let room = Word::Room(Room { size: 258, used: 1, blocks: 2 });
+        let golden = [&[12, 2, 1][..], &[0; 6], &[1], &[0; 7], &[2], &[0; 7]].concat();
+        assert_eq!((room.encode(), Word::decode(&golden)), (golden.clone(), Some(room)));
+        assert_eq!((Word::decode(&golden[..24]), Word::decode(&[&golden[..], &[0]].concat())), (None, None));
     }
 
     #[test]

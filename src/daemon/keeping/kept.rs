@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::super::home::replace_file;
 use super::about::About;
 use super::collection::Collection;
+use super::room::{Room, disk_of};
 use crate::base::limits::MAX_BLOCK;
 use crate::base::sync::{Mutex, RwLock, RwLockReadGuard};
 use crate::base::{Bid, Context, Error, Kind, Result, VolumeId, hex};
@@ -316,6 +317,12 @@ impl Kept {
         }
         self.crowded.store(true, Ordering::Relaxed);
         Err(Error::new(Kind::Full, "keep blocks", self.name()).with_source("its quota is used up"))
+    }
+
+    /// How many bytes it may take, and how many it does.
+    pub fn room(&self) -> Room {
+        let (stat, quota) = (self.log().stat(), self.about.read().quota.unwrap_or(u64::MAX));
+        Room { size: quota.min(disk_of(&self.dir)), used: stat.live_bytes, blocks: stat.blocks }
     }
 
     /// What there is to tell.

@@ -9,9 +9,11 @@ mod collecting_tests;
 mod collection;
 mod files;
 mod kept;
+mod room;
 #[cfg(test)]
 mod tests;
 
 pub use about::About;
 pub use collection::{Author, CollectionId, Era, MOST, PAGE, PIECE};
 pub use kept::{Fresh, Kept};
+pub use room::Room;

@@ -4,6 +4,7 @@
 //! from each other, a graph that later records join again. Readable by storage. Layout: `docs/membership.md`.
 //! Must never count a record whose signer was not an admin where it follows on, and never undo a removal.
 
+mod placing;
 mod record;
 mod table;
 
@@ -12,14 +13,18 @@ use std::collections::BTreeSet;
 use super::author::AuthorKey;
 use super::cursor::Cursor;
 use crate::base::port::Time;
-use crate::base::{Digest, Error, Kind, Result, VolumeId, hash};
+use crate::base::{Digest, Error, Kind, Result, VolumeId, WriterIndex, hash};
 
+pub use placing::{EVERYWHERE, Place, Placement, Share};
 pub use record::{Entry, MAX_DEVICE_NAME, MAX_RECORD, Member, Record, is_proven, prove};
 pub(super) use record::{name, put_name};
-pub use table::{Boxes, Table};
+pub use table::{Boxes, MAX_COPIES, Table};
 
 /// Most records of one membership.
 pub const MAX_RECORDS: usize = 4096;
+/// Most changes of one storage member's room that are written down because it says so: one that says now this and now
+/// that must not fill the membership.
+const MOST_ROOMS: usize = 32;
 
 /// What a device may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,9 +185,19 @@ impl Membership {
     }
 
     /// When the member with this index was added, by the clock of the admin who did.
-    pub fn added_at(&self, writer: crate::base::WriterIndex) -> Option<Time> {
+    pub fn added_at(&self, writer: WriterIndex) -> Option<Time> {
         let adds = |r: &&Record| r.entries.iter().any(|e| matches!(e, Entry::Add(m) if m.writer == writer));
         self.records.iter().find(adds).map(|r| r.time)
+    }
+
+    /// The entry by which an admin's device writes down that a storage member has `bytes` of room; `None` if that is known,
+    /// or was changed too often to be believed once more.
+    pub fn room_entry(&self, writer: WriterIndex, bytes: u64) -> Option<Entry> {
+        let class = u8::try_from(bytes.checked_ilog2()?).ok()?;
+        let about = |e: &&Entry| matches!(e, Entry::Room(of, _) if *of == writer);
+        let before = self.records.iter().flat_map(|r| &r.entries).filter(about).count();
+        let new = self.table.room(writer) != Some(class) && before < MOST_ROOMS;
+        new.then_some(Entry::Room(writer, class))
     }
 
     fn has(&self, hash: &Digest) -> bool {

@@ -62,6 +62,10 @@ pub enum Entry {
         /// One for each reader.
         boxes: Vec<(WriterIndex, [u8; BOXED])>,
     },
+    /// To how many storage members each large block goes; 0: to all. See `placing`.
+    Copies(u8),
+    /// How much room a storage member has: the binary logarithm of its bytes, rounded down.
+    Room(WriterIndex, u8),
 }
 
 /// A record whose signature holds.
@@ -134,6 +138,8 @@ const REMOVE: u8 = 1;
 const ROLE: u8 = 2;
 const EPOCH: u8 = 3;
 const AGAIN: u8 = 4;
+const COPIES: u8 = 5;
+const ROOM: u8 = 6;
 
 fn put_entry(out: &mut Vec<u8>, entry: &Entry) -> Option<()> {
     match entry {
@@ -161,6 +167,12 @@ fn put_entry(out: &mut Vec<u8>, entry: &Entry) -> Option<()> {
             out.extend_from_slice(&writer.to_le_bytes());
             out.extend_from_slice(author);
             out.extend_from_slice(proof);
+        }
+        Entry::Copies(copies) => out.extend_from_slice(&[COPIES, *copies]),
+        Entry::Room(writer, class) => {
+            out.push(ROOM);
+            out.extend_from_slice(&writer.to_le_bytes());
+            out.push(*class);
         }
         Entry::Epoch { epoch, boxes } => {
             out.push(EPOCH);
@@ -198,6 +210,8 @@ fn entry(cursor: &mut Cursor<'_>) -> Option<Entry> {
             author: cursor.array()?,
             proof: cursor.array()?,
         },
+        COPIES => Entry::Copies(cursor.byte()?),
+        ROOM => Entry::Room(cursor.number()?, cursor.byte()?),
         _ => return None,
     })
 }

@@ -23,7 +23,16 @@ pub struct Table {
     /// What those who go on under another index were first.
     first: BTreeMap<WriterIndex, WriterIndex>,
     epochs: BTreeMap<u32, Boxes>,
+    /// To how many storage members a large block goes; 0: to all.
+    copies: u8,
+    /// By the first index of a storage member: the class of its room.
+    rooms: BTreeMap<WriterIndex, u8>,
 }
+
+/// Most copies that can be asked for.
+pub const MAX_COPIES: u8 = 16;
+/// Greatest class of room: bytes are counted in 64 bits.
+const MAX_CLASS: u8 = 63;
 
 /// Indexes that a member with this index may give to others: its own sixteen bits. Two admins apart from each
 /// other therefore never give one index to two devices. Nobody below has a lane: `None`.
@@ -84,6 +93,16 @@ impl Table {
         self.members().filter(|m| m.role.reads())
     }
 
+    /// To how many storage members each large block goes; 0: to all.
+    pub fn copies(&self) -> u8 {
+        self.copies
+    }
+
+    /// The class of a storage member's room, as an admin wrote it down.
+    pub fn room(&self, writer: WriterIndex) -> Option<u8> {
+        self.rooms.get(&self.first(writer)).copied()
+    }
+
     /// Whether somebody who may read no more was given the newest epoch's secret, as when two admins changed the
     /// members apart from each other: then an admin starts another.
     pub fn is_compromised(&self) -> bool {
@@ -129,6 +148,8 @@ impl Table {
                 fresh(writer, author) && before.is_some_and(|m| is_proven(volume, &m.author, author, proof))
             }
             Entry::Remove(writer) | Entry::Role(writer, _) => self.added.contains_key(&self.first(*writer)),
+            Entry::Copies(copies) => *copies <= MAX_COPIES,
+            Entry::Room(writer, class) => self.added.contains_key(&self.first(*writer)) && *class <= MAX_CLASS,
             Entry::Epoch { epoch, .. } => *epoch > self.epoch() && self.next_epoch(by).is_some_and(|e| e == *epoch),
         }
     }
@@ -163,6 +184,11 @@ impl Table {
                         let again = Member { writer: *writer, author: *author, ..before.clone() };
                         self.added.insert(*writer, again);
                     }
+                }
+                // Of two branches the later in order counts, as for roles.
+                Entry::Copies(copies) => self.copies = *copies,
+                Entry::Room(writer, class) => {
+                    self.rooms.insert(self.first(*writer), *class);
                 }
                 Entry::Epoch { epoch, boxes } => {
                     self.epochs.entry(*epoch).or_insert_with(|| boxes.iter().copied().collect());

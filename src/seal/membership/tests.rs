@@ -127,6 +127,47 @@ fn two_admins_apart_never_give_one_index_or_epoch_twice() {
 }
 
 #[test]
+fn how_many_copies_and_how_much_room_are_written_down_and_the_later_word_counts() {
+    let mut m = founded();
+    add(&mut m, 0, 1, 1, Role::Storage);
+    assert_eq!((m.table().copies(), m.table().room(1)), (0, None));
+    m.append(&key(0), vec![Entry::Copies(2), Entry::Room(1, 40)], Time(3)).unwrap();
+    assert_eq!((m.table().copies(), m.table().room(1)), (2, Some(40)));
+    assert_eq!(reopened(&m).table(), m.table());
+    let bytes = &m.records.last().unwrap().bytes;
+    assert!(bytes.windows(10).any(|w| w == [2, 0, 5, 2, 6, 1, 0, 0, 0, 40]), "{bytes:?}");
+    for bad in [Entry::Copies(MAX_COPIES + 1), Entry::Room(1, 64), Entry::Room(9, 40)] {
+        assert_eq!(m.append(&key(0), vec![bad], Time(4)).unwrap_err().kind(), Kind::Invalid);
+    }
+    assert_eq!(m.append(&key(1), vec![Entry::Copies(1)], Time(4)).unwrap_err().kind(), Kind::NotPermitted);
+    // Two admins apart: one of them, the same everywhere.
+    add(&mut m, 0, 2, 2, Role::Admin);
+    let (mut a, mut b) = (m.clone(), m);
+    a.append(&key(0), vec![Entry::Copies(3)], Time(5)).unwrap();
+    b.append(&key(2), vec![Entry::Copies(4)], Time(5)).unwrap();
+    a.merge(&b.bytes()).unwrap();
+    b.merge(&a.bytes()).unwrap();
+    assert_eq!(a.table(), b.table());
+    a.append(&key(0), vec![Entry::Copies(0)], Time(6)).unwrap();
+    assert_eq!(a.table().copies(), 0);
+}
+
+#[test]
+fn a_box_that_says_now_this_and_now_that_does_not_fill_the_membership() {
+    let mut m = founded();
+    add(&mut m, 0, 1, 1, Role::Storage);
+    assert_eq!(m.room_entry(1, 0), None);
+    assert_eq!(m.room_entry(1, (1 << 40) - 1), Some(Entry::Room(1, 39)));
+    let mut written = 0;
+    for n in 0..100_u64 {
+        let Some(entry) = m.room_entry(1, 1 << (30 + n % 2)) else { continue };
+        m.append(&key(0), vec![entry], Time(3)).unwrap();
+        written += 1;
+    }
+    assert_eq!(written, MOST_ROOMS);
+}
+
+#[test]
 fn an_author_key_belongs_to_one_member() {
     let mut m = founded();
     add(&mut m, 0, 1, 1, Role::Writer);

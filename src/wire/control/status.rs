@@ -67,6 +67,9 @@ pub struct VolumeStatus {
     /// Whether names come when they are looked at, if that was set for this volume.
     #[serde(default)]
     pub lazy: Option<bool>,
+    /// To how many of them each large block goes; 0: to all.
+    #[serde(default)]
+    pub copies: u64,
     /// Whether the daemon has it open (else the counts are zero).
     pub open: bool,
 }
@@ -104,8 +107,20 @@ pub struct KeeperStatus {
     pub connected: bool,
     /// Bytes of this device's log that are still to be looked at.
     pub queue_bytes: u64,
-    /// `ok`, or why it has not everything that is here.
+    /// `ok`, or why it has not everything that it should have.
     pub state: String,
+    /// How many of a hundred large blocks it should have.
+    #[serde(default)]
+    pub share_percent: u64,
+    /// Bytes that it may take, as it said last.
+    #[serde(default)]
+    pub room_bytes: Option<u64>,
+    /// Bytes that it takes.
+    #[serde(default)]
+    pub used_bytes: Option<u64>,
+    /// Blocks that it has.
+    #[serde(default)]
+    pub blocks: Option<u64>,
 }
 
 /// A volume that is kept here for others, in [`Status`].
