@@ -371,7 +371,8 @@ impl World {
             _ => self.collection = Collection::open(self.dir.path()).unwrap(),
         }
         let has = |n: &u64| self.kept.contains(n) || self.devices.iter().any(|d| d.local.contains(n));
-        self.devices.iter().flat_map(|d| &d.refs).all(has)
+        let below_heads = self.heads.values().flatten().all(|n| self.kept.contains(n));
+        below_heads && self.devices.iter().flat_map(|d| &d.refs).all(has)
     }
 }
 
