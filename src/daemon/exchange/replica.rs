@@ -300,6 +300,11 @@ impl Replica {
         membership.table().first(one) == membership.table().first(other)
     }
 
+    /// Whether the member that signed as `author` belongs no more.
+    pub fn was_put_out(&self, author: &[u8; 32]) -> bool {
+        self.membership.read().table().everyone().any(|(m, belongs)| m.author == *author && !belongs)
+    }
+
     /// The member that signs as `author`, whatever it may do.
     pub fn author(&self, author: &[u8; 32]) -> Option<Member> {
         self.membership.read().table().members().find(|m| m.author == *author).cloned()
