@@ -1,10 +1,14 @@
-//! S1, S4, S7: two and three machines with real daemons and mounts on a network that can be cut.
+//! S1, S4, S5, S6, S7, C6, C7, C8: two and three machines with real daemons and mounts on a network that can be cut.
 //!
 //! Needs root for network namespaces and mounts. Never sleeps to wait: it waits for what it asserts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "sync/amnesia.rs"]
 mod amnesia;
+#[path = "sync/evil/mod.rs"]
+mod evil;
+#[path = "sync/far.rs"]
+mod far;
 #[path = "sync/holding.rs"]
 mod holding;
 #[path = "sync/invites.rs"]
@@ -15,6 +19,8 @@ mod keeping;
 mod keepsets;
 #[path = "sync/members.rs"]
 mod members;
+#[path = "sync/mystery.rs"]
+mod mystery;
 #[path = "sync/partition.rs"]
 mod partition;
 #[path = "sync/pins.rs"]

@@ -146,6 +146,14 @@ impl Device {
         status["peers"].as_array().unwrap().iter().filter(|p| p["connected"] == true).count()
     }
 
+    /// Memory that the daemon holds, in bytes.
+    pub fn memory(&self) -> u64 {
+        let pid = self.child.as_ref().expect("a daemon").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// Kill the daemon as a power cut of the process would; the mount is cleared away.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

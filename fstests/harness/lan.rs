@@ -53,6 +53,15 @@ impl Lan {
         must(&["-n", &self.hub(), "link", "set", &format!("port{n}"), if whole { "up" } else { "down" }]);
     }
 
+    /// Let machine `n` go through another device of its own from now on, with the same address.
+    pub fn replug(&self, n: usize, device: &str) {
+        let (machine, address) = (self.machine(n), format!("{}/24", self.address(n)));
+        must(&["-n", &machine, "link", "del", "eth0"]);
+        must(&["-n", &machine, "addr", "add", &address, "dev", device]);
+        must(&["-n", &machine, "link", "set", device, "up"]);
+        must(&["-n", &machine, "route", "add", "default", "dev", device]);
+    }
+
     /// The address of machine `n`.
     pub fn address(&self, n: usize) -> String {
         format!("10.77.0.{}", n + 1)

@@ -13,12 +13,12 @@ use libp2p::futures::StreamExt;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, Swarm};
 use libp2p::{Multiaddr, Stream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::dialing;
 use super::handle::Shared;
 use super::join;
-use super::session::{Ending, MOST_WALKS};
+use super::session::{Ending, Walks};
 use super::swarm::Behaviour;
 use super::{Peer, Serve};
 use crate::base::port::{Entropy, System};
@@ -46,6 +46,8 @@ pub(super) enum Command {
     Choose(Peer),
     /// A session is over.
     Over(ConnectionId, Ending),
+    /// The local network may be less crowded by now.
+    LookAround,
     /// The head start of a group of addresses is over.
     NextGroup(ConnectionId),
     /// A conversation on this connection is over.
@@ -80,7 +82,7 @@ pub(super) struct Driver {
     nearby: Nearby,
     attempts: Vec<Attempt>,
     joins: Vec<Join>,
-    walks: Arc<Semaphore>,
+    walks: Walks,
     ban: Duration,
 }
 
@@ -101,7 +103,7 @@ impl Driver {
             nearby: Nearby::default(),
             attempts: Vec::new(),
             joins: Vec::new(),
-            walks: Arc::new(Semaphore::new(MOST_WALKS)),
+            walks: Walks::default(),
             ban,
         }
     }
@@ -159,6 +161,7 @@ impl Driver {
                 self.talk_ended(connection);
                 self.done_unless_talking(connection);
             }
+            Command::LookAround => self.look_around(),
             Command::Shutdown(_) => {}
         }
     }

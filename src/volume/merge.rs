@@ -84,6 +84,21 @@ impl Volume {
         Ok(merged)
     }
 
+    /// Read and check all that a head's tree has otherwise than this device's, so that what is not here is fetched now: a
+    /// merge holds up everybody while it waits. Kinds as for [`Self::merge`].
+    pub fn look_into(&self, author: &[u8; 32], head: &[u8]) -> Result<()> {
+        self.check_open()?;
+        let incoming = open(&head::open_head(&self.sealer, author, head)?, author)?;
+        let mine = self.ns.lock().roots.raw.clone();
+        for change in self.tree.diff(&mine, &incoming.body.raw) {
+            let change = change?;
+            if let Some(value) = &change.new {
+                check_node(&change.key, value, &incoming.body.vector)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What this volume knows.
     pub fn vector(&self) -> Vector {
         self.ns.lock().vector.clone()

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::bringing::Brought;
 use crate::net::Peer;
 
 /// Most messages about members that wait.
@@ -24,6 +25,8 @@ pub enum Task {
     Announce,
     /// Take in a head of an author, brought by a peer.
     Head([u8; 32], Peer, Vec<u8>),
+    /// Merge a head whose tree is here.
+    Merge(Brought),
     /// Take over records of the membership.
     Records(Peer, Vec<u8>),
     /// Tell a peer that has just come where the others are.
@@ -145,6 +148,15 @@ impl Inbox {
     /// What failed may go well now.
     pub fn retry(&mut self, now: Instant) {
         self.heads.values_mut().for_each(|waiting| waiting.due = now);
+    }
+
+    /// What waits of an author need not wait longer for another head of it.
+    pub fn hurry(&mut self, author: &[u8; 32], now: Instant) {
+        self.heads
+            .get_mut(author)
+            .into_iter()
+            .filter(|waiting| waiting.pause == FIRST_PAUSE * 2)
+            .for_each(|w| w.due = now);
     }
 
     /// When something will be due.

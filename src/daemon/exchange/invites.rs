@@ -117,6 +117,11 @@ impl Exchange {
                 return Ok(refuse(refusal));
             }
         };
+        if replica.was_put_out(&request.author) {
+            // The invite stays used: it is good for nobody else, nor for this one under another key.
+            tracing::warn!(volume = known.name, %peer, "refused a device that was put out");
+            return Ok(refuse(Refusal::Used));
+        }
         match self.welcome(&known, peer, &request, &pending, asked) {
             Ok(answer) => Ok(answer),
             Err(error) => {

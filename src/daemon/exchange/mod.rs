@@ -6,6 +6,7 @@
 
 mod ahead;
 mod answers;
+mod bringing;
 mod epochs;
 mod evict;
 mod feeding;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::ahead::Ahead;
+use super::bringing::Bringing;
 use super::feeding::{self, Feeding};
 use super::holds::Holds;
 use super::inbox::{Inbox, Task};
@@ -57,6 +58,8 @@ pub struct Replica {
     pub holds: Holds,
     /// The newest heads of others.
     pub remembered: Remembered,
+    /// Heads whose trees are on their way.
+    pub(super) bringing: Bringing,
     /// Trees that were taken over and are not all here yet.
     pub(super) names: Mutex<Vec<Vec<u8>>>,
     /// What is known of having been set back.
@@ -107,6 +110,7 @@ impl Replica {
             pins: Pins::open(pins),
             holds: Holds::default(),
             remembered: Remembered::open(home.volume(known_id).join("heads")),
+            bringing: Bringing::default(),
             names: Mutex::default(),
             rebirth: Rebirth::default(),
             feeding: Feeding::default(),
@@ -264,11 +268,21 @@ impl Replica {
             if let Some(task) = inbox.next(Instant::now()) {
                 return Some(task);
             }
+            if let Some(brought) = self.bringing.next() {
+                let pause = brought.pause;
+                return Some((Task::Merge(brought), pause));
+            }
             match inbox.due() {
                 Some(due) => drop(self.bell.wait_until(&mut inbox, due)),
                 None => self.bell.wait(&mut inbox),
             }
         }
+    }
+
+    /// There is something to do.
+    pub(super) fn ring(&self) {
+        drop(self.inbox.lock()); // whoever is about to wait has looked, or waits by now
+        self.bell.notify_all();
     }
 
     pub(super) fn inbox(&self) -> crate::base::sync::MutexGuard<'_, Inbox> {
@@ -339,6 +353,11 @@ impl Replica {
     pub fn is_same(&self, one: WriterIndex, other: WriterIndex) -> bool {
         let membership = self.membership.read();
         membership.table().first(one) == membership.table().first(other)
+    }
+
+    /// Whether the member that signed as `author` belongs no more.
+    pub fn was_put_out(&self, author: &[u8; 32]) -> bool {
+        self.membership.read().table().everyone().any(|(m, belongs)| m.author == *author && !belongs)
     }
 
     /// The member that signs as `author`, whatever it may do.

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::bringing::{self, Brought};
 use super::inbox::Task;
 use super::reliance::clear;
 use super::word::Word;
@@ -22,7 +23,7 @@ const FULL: u64 = 4_000_000;
 /// Work until the replica is closed or the daemon ends.
 pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
     while let Some((task, pause)) = replica.next() {
-        let Some(exchange) = exchange.upgrade() else { return };
+        let (weak, Some(exchange)) = (exchange, exchange.upgrade()) else { return };
         let net = exchange.net();
         match task {
             Task::Announce => net.iter().for_each(|net| announce(replica, &exchange, net)),
@@ -43,17 +44,35 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
                 }
             }
             Task::Head(author, from, head) => {
-                if let Err(error) = take_in(replica, &exchange, net.as_deref(), (&author, &head), &from) {
-                    let volume = &replica.known.name;
-                    if is_passing(error.kind()) {
-                        tracing::debug!(volume, %from, error = %error.chain(), "a head waits");
-                        replica.inbox().again(author, from, head, pause, Instant::now());
-                    } else {
-                        tracing::warn!(volume, device = replica.name_of(&from), error = %error.chain(), "a head was refused");
+                let brought = Brought { author, from, head, pause };
+                let taken = look(replica, &exchange, &brought).and_then(|offer| match offer {
+                    Some(offer) if !is_here(replica, &brought, &offer) => {
+                        bringing::begin(replica, weak, &brought, offer)
                     }
-                }
+                    Some(offer) => merge(replica, &exchange, net.as_deref(), &brought, offer),
+                    None => Ok(()),
+                });
+                judge(replica, taken, brought);
+            }
+            Task::Merge(brought) => {
+                let merged = look(replica, &exchange, &brought).and_then(|offer| {
+                    offer.map_or(Ok(()), |offer| merge(replica, &exchange, net.as_deref(), &brought, offer))
+                });
+                judge(replica, merged, brought);
             }
         }
+    }
+}
+
+/// What could not be taken in now is tried again; what is wrong is not.
+pub(super) fn judge(replica: &Replica, taken: Result<()>, brought: Brought) {
+    let Err(error) = taken else { return };
+    let (volume, Brought { author, from, head, pause }) = (&replica.known.name, brought);
+    if is_passing(error.kind()) {
+        tracing::debug!(volume, %from, error = %error.chain(), "a head waits");
+        replica.inbox().again(author, from, head, pause, Instant::now());
+    } else {
+        tracing::warn!(volume, device = replica.name_of(&from), error = %error.chain(), "a head was refused");
     }
 }
 
@@ -122,35 +141,58 @@ fn take_records(replica: &Arc<Replica>, exchange: &Arc<Exchange>, from: &Peer, r
     }
 }
 
-/// Take in what a head refers to: look, bring the tree blocks that differ, join.
-fn take_in(
-    replica: &Arc<Replica>,
-    exchange: &Arc<Exchange>,
-    net: Option<&Net>,
-    (author, head): (&[u8; 32], &[u8]),
-    from: &Peer,
-) -> Result<()> {
-    let Some(writer) = replica.writer(author) else { return Ok(()) };
+/// What a head offers; none if there is nothing to merge by it.
+fn look(replica: &Arc<Replica>, exchange: &Arc<Exchange>, brought: &Brought) -> Result<Option<Offer>> {
+    let Brought { author, head, .. } = brought;
+    let Some(writer) = replica.writer(author) else { return Ok(None) };
     let volume = &replica.volume;
     if *author == volume.author() {
         if let Some(since) = volume.recall(head)? {
             exchange.set_back(replica, since);
         }
-        return Ok(());
+        return Ok(None);
     }
     let offer = volume.offered(author, head)?;
     if !replica.is_same(offer.writer, writer.writer) {
         let why = "it names another writer's index";
         return Err(Error::new(Kind::Corrupt, "merge a head", &writer.name).with_source(why));
     }
-    let fresh = volume.vector() == crate::causal::Vector::default();
-    let net = net.filter(|net| net.is_connected(from));
-    if !offer.covered
-        && !fresh
-        && let Some(net) = net
-    {
-        bring(replica, net, (author, head), from, &offer);
+    Ok(Some(offer))
+}
+
+/// Whether a merge of what a head offers has no need to wait for anybody.
+fn is_here(replica: &Replica, brought: &Brought, offer: &Offer) -> bool {
+    // A device that knows nothing takes the trees as they are.
+    let fresh = replica.volume.vector() == crate::causal::Vector::default();
+    offer.covered || fresh || is_foretold(replica, brought, offer)
+}
+
+/// Whether the head says itself all that changed in its trees since the one of its author merged before.
+fn is_foretold(replica: &Replica, Brought { author, head, .. }: &Brought, offer: &Offer) -> bool {
+    let before = replica.learned.lock().get(author).cloned();
+    let ([raw, displaced, ..], Some([before_raw, before_displaced, ..])) = (&offer.trees[..], before.as_deref()) else {
+        return false;
+    };
+    // The third tree, the index, is derived here.
+    let foretold = displaced == before_displaced
+        && (raw == before_raw || replica.volume.foretell(author, head, before_raw).unwrap_or(false));
+    if foretold {
+        tracing::debug!(volume = replica.known.name, "the head said all that changed");
     }
+    foretold
+}
+
+/// Take in what a head refers to: its tree is here, or nearly.
+fn merge(
+    replica: &Arc<Replica>,
+    exchange: &Arc<Exchange>,
+    net: Option<&Net>,
+    Brought { author, from, head, .. }: &Brought,
+    offer: Offer,
+) -> Result<()> {
+    let Some(writer) = replica.writer(author) else { return Ok(()) };
+    let volume = &replica.volume;
+    let net = net.filter(|net| net.is_connected(from));
     let merged = {
         let _merging = replica.reliance.merging();
         clear(replica, exchange, author, head)?;
@@ -212,17 +254,13 @@ fn push_back(replica: &Replica, net: Option<&Net>, author: &[u8; 32], from: &Pee
     }
 }
 
-/// Make the trees that a head names out of those merged from its author before: with what the head says itself, or by
-/// asking the peer that brought it for the blocks that differ. What does not come is fetched one by one by the merge.
-fn bring(replica: &Replica, net: &Net, (author, head): (&[u8; 32], &[u8]), from: &Peer, offer: &Offer) {
+/// Ask the peer that brought a head for the blocks in which its trees differ from those merged from its author before. What
+/// does not come is fetched one by one.
+pub(super) fn bring(replica: &Replica, net: &Net, author: &[u8; 32], from: &Peer, offer: &Offer) {
     let before = replica.learned.lock().get(author).cloned();
     let Some(before) = before else { return };
     // The first two are what a merge reads; the third, the index, is derived here.
-    for (n, (tree, old)) in offer.trees.iter().zip(&before).take(2).enumerate().filter(|(_, (tree, old))| tree != old) {
-        if n == 0 && replica.volume.foretell(author, head, old).unwrap_or(false) {
-            tracing::debug!(volume = replica.known.name, "the head said all that changed");
-            continue;
-        }
+    for (tree, old) in offer.trees.iter().zip(&before).take(2).filter(|(tree, old)| tree != old) {
         walk(replica, net, from, tree, Some(old.clone()));
     }
 }

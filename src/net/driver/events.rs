@@ -81,6 +81,7 @@ impl Driver {
                     self.nearby.insert(peer, &address);
                     self.heard(peer, address);
                 }
+                self.leave_crowd();
             }
             BehaviourEvent::Mdns(mdns::Event::Expired(gone)) => {
                 for (peer, address) in gone {
@@ -147,7 +148,7 @@ impl Driver {
             bulk: Box::new(bulk),
         };
         let number = self.shared.next_session();
-        let (session, outbox) = Session::new(number, &link, Arc::clone(&self.serve), Arc::clone(&self.walks));
+        let (session, outbox) = Session::new(number, &link, Arc::clone(&self.serve), self.walks.of(peer));
         connection.rtt.iter().for_each(|rtt| session.set_rtt(*rtt));
         connection.session = Some(Arc::clone(&session));
         let shared = Arc::clone(&self.shared);

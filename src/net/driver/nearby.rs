@@ -3,11 +3,20 @@
 //! Must never grow beyond [`MOST`], and says nothing about who is worth a connection.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Multiaddr, PeerId};
+
+use super::{Command, Driver};
+use crate::net::swarm::look_around;
 
 /// Peers and addresses kept.
 const MOST: usize = 512;
+/// What announces itself beyond that is no household: libp2p's mDNS keeps all of it, and looks through it each time.
+const CROWD: usize = 2048;
+/// Then nobody is looked for there for so long.
+const REST: Duration = Duration::from_secs(600);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -29,6 +38,36 @@ impl Nearby {
     /// Everyone.
     pub fn all(&self) -> Vec<(PeerId, Multiaddr)> {
         self.0.iter().cloned().collect()
+    }
+}
+
+impl Driver {
+    /// Stop listening to mDNS for a while if there are more announcements than a home or an office makes: anybody on the
+    /// network can make any number, and each costs memory until it expires, at a time of the sender's choice.
+    pub(super) fn leave_crowd(&mut self) {
+        let known = self.swarm.behaviour().mdns.as_ref().map_or(0, |mdns| mdns.discovered_nodes().len());
+        if known <= CROWD {
+            return;
+        }
+        tracing::warn!(
+            known,
+            "too many announce themselves on this network: members are not looked for there for a while"
+        );
+        self.swarm.behaviour_mut().mdns = Toggle::from(None);
+        self.nearby = Nearby::default();
+        let commands = self.shared.commands.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(REST).await;
+            let _ = commands.send(Command::LookAround);
+        });
+    }
+
+    /// Listen again.
+    pub(super) fn look_around(&mut self) {
+        match look_around(*self.swarm.local_peer_id(), self.swarm.listeners()) {
+            Ok(mdns) => self.swarm.behaviour_mut().mdns = Some(mdns).into(),
+            Err(error) => tracing::debug!(%error, "members are not looked for on the local network"),
+        }
     }
 }
 

@@ -161,7 +161,7 @@ impl Session {
     fn begin_walk(self: &Arc<Self>, rid: RequestId, volume: VolumeId, walk: Walk, to: mpsc::Sender<Frame>) {
         let session = Arc::clone(self);
         tokio::spawn(async move {
-            let Ok(_permit) = Arc::clone(&session.walks).acquire_owned().await else { return };
+            let Some(_permits) = session.walks.begin().await else { return };
             let done = tokio::task::spawn_blocking(move || session.walk(rid, &volume, &walk, &to));
             let _ = done.await;
         });
@@ -169,31 +169,38 @@ impl Session {
 
     /// On a blocking thread: run the daemon's walk, passing on what there is credit for.
     fn walk(&self, rid: RequestId, volume: &VolumeId, walk: &Walk, to: &mpsc::Sender<Frame>) {
+        let mut starved = false;
         let mut emit = |bytes: Bytes| match self.wait_for_credit(rid, bytes.len(), to) {
-            Some(index) if to.blocking_send(frame(rid, index, Flag::Block, bytes)).is_ok() => ControlFlow::Continue(()),
-            _ => ControlFlow::Break(()),
+            (Spend::Go, index) if to.blocking_send(frame(rid, index, Flag::Block, bytes)).is_ok() => {
+                ControlFlow::Continue(())
+            }
+            (spend, _) => {
+                starved = spend == Spend::Starved;
+                ControlFlow::Break(())
+            }
         };
         let result = self.serve.walk(volume, walk, &mut emit);
         let count = self.state.lock().answerer.finished(rid);
         let last = match result {
+            Ok(()) if starved => refusal(rid, Reason::Timeout),
             Ok(()) => frame(rid, count, Flag::End, Bytes::new()),
             Err(error) => refusal(rid, reason(&error)),
         };
         let _ = to.blocking_send(last);
     }
 
-    fn wait_for_credit(&self, rid: RequestId, length: usize, to: &mpsc::Sender<Frame>) -> Option<u32> {
+    /// What becomes of a walk's next block, once that is known, and its index.
+    fn wait_for_credit(&self, rid: RequestId, length: usize, to: &mpsc::Sender<Frame>) -> (Spend, u32) {
         let mut state = self.state.lock();
         loop {
             if state.closed || to.is_closed() {
-                return None;
+                return (Spend::Stop, 0);
             }
             match state.answerer.spend(rid, length, Self::now()) {
-                (Spend::Go, index) => return Some(index),
-                (Spend::Stop, _) => return None,
                 (Spend::Wait, _) => {
                     self.credit.wait_for(&mut state, LOOK);
                 }
+                decided => return decided,
             }
         }
     }

@@ -18,6 +18,8 @@ const MOST_WALKS: usize = 8;
 pub(in crate::net) const BATCH_BYTES: usize = 1 << 20;
 /// Blocks read at one go.
 const BATCH_BLOCKS: usize = 64;
+/// A walk that gets no credit for so long is over: it holds a thread and keeps others waiting.
+pub(in crate::net) const STARVED: Duration = Duration::from_secs(30);
 /// After so many turns of the more urgent, one of the least urgent class that waits.
 const FLOOR: u32 = 10;
 
@@ -43,6 +45,8 @@ pub(in crate::net) enum Spend {
     Wait,
     /// Nobody wants it.
     Stop,
+    /// Nobody gave credit for too long.
+    Starved,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,8 @@ struct Job {
     expires: Option<Instant>,
     running: bool,
     refused: Option<Reason>,
+    /// A walk waits for credit since then.
+    hungry: Option<Instant>,
 }
 
 /// See the module.
@@ -99,7 +105,8 @@ impl Answerer {
             None
         };
         let expires = (deadline_ms > 0).then(|| now + Duration::from_millis(u64::from(deadline_ms)));
-        let job = Job { volume, class, selector, credit, until: u32::MAX, next: 0, expires, running: false, refused };
+        let (until, next, running, hungry) = (u32::MAX, 0, false, None);
+        let job = Job { volume, class, selector, credit, until, next, expires, running, refused, hungry };
         self.jobs.insert(rid, job);
         self.queue(rid, class);
         Ok(())
@@ -199,8 +206,11 @@ impl Answerer {
             return (Spend::Stop, index);
         }
         if job.credit < cost {
-            return (Spend::Wait, index);
+            let since = *job.hungry.get_or_insert(now);
+            let starved = now.saturating_duration_since(since) >= STARVED;
+            return (if starved { Spend::Starved } else { Spend::Wait }, index);
         }
+        job.hungry = None;
         job.credit -= cost;
         job.next = job.next.saturating_add(1);
         (Spend::Go, index)

@@ -3,6 +3,7 @@
 //! Must never hold more than [`GATHER`] bytes beside what it was handed.
 
 use std::io;
+use std::time::Duration;
 
 use libp2p::futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -10,6 +11,9 @@ use crate::wire::peer::data::Header;
 
 /// Bytes gathered on each side.
 const GATHER: usize = 64 << 10;
+
+/// A peer that takes nothing of what it asked for, for so long, does not read.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// Writes frames.
 pub(super) struct Outgoing<W> {
@@ -29,11 +33,11 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         if bytes.len() > room {
             let (first, rest) = bytes.split_at(room);
             self.buffer.extend_from_slice(first);
-            self.to.write_all(&self.buffer).await?;
+            write(&mut self.to, &self.buffer).await?;
             self.buffer.clear();
             bytes = rest;
             if bytes.len() >= GATHER {
-                return self.to.write_all(bytes).await;
+                return write(&mut self.to, bytes).await;
             }
         }
         self.buffer.extend_from_slice(bytes);
@@ -43,14 +47,30 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// Send what was gathered.
     pub async fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            self.to.write_all(&self.buffer).await?;
+            write(&mut self.to, &self.buffer).await?;
             self.buffer.clear();
             if self.buffer.capacity() > 2 * GATHER {
                 self.buffer = Vec::new();
             }
         }
-        self.to.flush().await
+        in_time(self.to.flush()).await
     }
+}
+
+/// All of it, each piece within [`STUCK`].
+async fn write(to: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let taken = in_time(to.write(bytes)).await?;
+        if taken == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(taken..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+async fn in_time<T>(done: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(STUCK, done).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Reads exact amounts, small ones from a buffer.

@@ -12,6 +12,7 @@ mod receive;
 mod silence;
 #[cfg(test)]
 mod tests;
+mod walks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libp2p::futures::AsyncReadExt;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::link::{Link, Transport};
@@ -31,13 +32,13 @@ use crate::wire::peer::{Message, RequestId, VERSION, encode_frame};
 use answerer::Answerer;
 use asker::{Ask, Asker, Outcome};
 use silence::Listened;
+use walks::Turns;
+pub(super) use walks::Walks;
 
 /// Control frames waiting to be sent; a peer that does not read them is gone.
 const CONTROL_QUEUE: usize = 2048;
 /// For the other side's HELLO.
 const HELLO_PATIENCE: Duration = Duration::from_secs(15);
-/// Walks answered at once on this machine, over all peers.
-pub(super) const MOST_WALKS: usize = 16;
 
 /// Number of a session on this process; never used twice.
 pub(super) type SessionId = u64;
@@ -89,7 +90,7 @@ pub(super) struct Session {
     control: mpsc::Sender<Vec<u8>>,
     /// Work for the answering tasks: interactive, bulk.
     work: [Notify; 2],
-    walks: Arc<Semaphore>,
+    walks: Turns,
     rtt_micros: AtomicU64,
     ended: Notify,
     /// Something was asked.
@@ -109,7 +110,7 @@ struct State {
 
 impl Session {
     /// A session that does nothing until [`Session::run`].
-    pub fn new(id: SessionId, link: &Link, serve: Arc<dyn Serve>, walks: Arc<Semaphore>) -> (Arc<Self>, Outbox) {
+    pub fn new(id: SessionId, link: &Link, serve: Arc<dyn Serve>, walks: Turns) -> (Arc<Self>, Outbox) {
         let (control, outbox) = mpsc::channel(CONTROL_QUEUE);
         let session = Self {
             id,

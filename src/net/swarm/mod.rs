@@ -11,14 +11,14 @@ use std::time::Duration;
 use libp2p::connection_limits::{Behaviour as Limits, ConnectionLimits};
 use libp2p::core::ConnectedPoint;
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::Boxed;
+use libp2p::core::transport::{Boxed, ListenerId};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::{FromSwarm, NetworkBehaviour, NewListenAddr};
 use libp2p::{
-    PeerId, Swarm, SwarmBuilder, Transport, autonat, dcutr, identify, mdns, memory_connection_limits, noise, ping,
-    relay, tcp, upnp, yamux,
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport, autonat, dcutr, identify, mdns, memory_connection_limits, noise,
+    ping, relay, tcp, upnp, yamux,
 };
 
 use super::gate::Gate;
@@ -108,6 +108,19 @@ fn over_tcp(
     Ok(muxed.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection))).boxed())
 }
 
+/// Looks for others on the local network, and tells those who look where we listen: at `addresses`, and what is added later.
+pub(super) fn look_around<'a>(
+    id: PeerId,
+    addresses: impl Iterator<Item = &'a Multiaddr>,
+) -> std::io::Result<mdns::tokio::Behaviour> {
+    let config = mdns::Config { query_interval: Duration::from_secs(300), ..mdns::Config::default() };
+    let mut mdns = mdns::tokio::Behaviour::new(config, id)?;
+    for addr in addresses {
+        mdns.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id: ListenerId::next(), addr }));
+    }
+    Ok(mdns)
+}
+
 #[derive(Clone, Copy)]
 struct Options {
     mdns: bool,
@@ -131,7 +144,6 @@ fn behaviour(
         .with_max_established_per_peer(Some(4))
         .with_max_established(Some(512));
     let id = keys.public().to_peer_id();
-    let mdns = mdns::Config { query_interval: Duration::from_secs(300), ..mdns::Config::default() };
     let identify = identify::Config::new("/lovage/1".to_owned(), keys.public())
         .with_agent_version("lovage".to_owned())
         .with_interval(IDENTIFY)
@@ -143,7 +155,7 @@ fn behaviour(
         exchange,
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING)),
         identify: identify::Behaviour::new(identify),
-        mdns: options.mdns.then(|| mdns::tokio::Behaviour::new(mdns, id)).transpose()?.into(),
+        mdns: options.mdns.then(|| look_around(id, [].into_iter())).transpose()?.into(),
         relay,
         dcutr: options.traverse.then(|| dcutr::Behaviour::new(id)).into(),
         autonat: options.traverse.then(autonat::v2::client::Behaviour::default).into(),

@@ -50,7 +50,7 @@ impl Book {
         self.pending.iter().any(|p| p.verifier.id() == *invite)
     }
 
-    /// Whether anybody could come with one now.
+    /// Whether anybody could come with one now, be it only to be told that it was used.
     pub fn is_open(&self, now: u64) -> bool {
         self.pending.iter().any(|p| p.expires > now && p.attempts > 0)
     }

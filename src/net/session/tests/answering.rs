@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::base::{Bid, VolumeId};
-use crate::net::session::answerer::{Answerer, Spend, Step, Wanted};
+use crate::net::session::answerer::{Answerer, STARVED, Spend, Step, Wanted};
 use crate::wire::peer::data::{Reason, cost};
 use crate::wire::peer::{Class, Selector};
 
@@ -119,4 +119,18 @@ fn refusals_do_not_wait_for_what_is_being_read() {
     assert_eq!(answerer.refusals(true), []);
     read(&mut answerer, &step, 10);
     assert!(matches!(answerer.next(true, now), Some(Step::Read { rid: 4, .. })), "nobody loses a turn by it");
+}
+
+#[test]
+fn a_walk_that_is_given_no_credit_ends_by_itself() {
+    let (mut answerer, now) = (Answerer::default(), Instant::now());
+    answerer.want(diff(1, cost(100)), true, now).unwrap();
+    assert!(matches!(answerer.next(true, now), Some(Step::Walk { rid: 1, .. })));
+    assert_eq!(answerer.spend(1, 100, now).0, Spend::Go);
+    assert_eq!(answerer.spend(1, 100, now).0, Spend::Wait);
+    assert_eq!(answerer.spend(1, 100, now + STARVED / 2).0, Spend::Wait);
+    answerer.credit(1, cost(100));
+    assert_eq!(answerer.spend(1, 100, now + STARVED / 2).0, Spend::Go, "it was only slow");
+    assert_eq!(answerer.spend(1, 100, now + STARVED).0, Spend::Wait);
+    assert_eq!(answerer.spend(1, 100, now + STARVED * 2).0, Spend::Starved);
 }

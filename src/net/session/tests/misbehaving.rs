@@ -3,20 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::futures::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
-
 use super::pipe::{Pipe, pipe};
 use crate::base::sync::Mutex;
 use crate::base::{Bid, Kind, VolumeId};
 use crate::net::link::Link;
 use crate::net::session::asker::Ask;
-use crate::net::session::{Arrived, Ending, Receive, Session};
+use crate::net::session::{Arrived, Ending, Receive, Session, Walks};
 use crate::net::tests::node::{PATIENCE, Shelf, VOLUME};
 use crate::net::{Peer, Transport};
 use crate::seal::Sealer;
 use crate::wire::peer::data::{Flag, Header};
 use crate::wire::peer::{Class, Message, RequestId, Selector, decode, encode_frame};
+use libp2p::futures::{AsyncReadExt, AsyncWriteExt};
 
 /// The far ends of a session's streams.
 struct Far {
@@ -92,7 +90,7 @@ fn on<F: Future<Output = Far>>(
         };
         let shelf = Arc::new(Shelf::default());
         shelf.shared_with.lock().insert(peer);
-        let (session, outbox) = Session::new(1, &link, shelf, Arc::new(Semaphore::new(1)));
+        let (session, outbox) = Session::new(1, &link, shelf, Walks::default().of(peer));
         let ear = Arc::new(Ear::default());
         let selector = Selector::Ids(vec![bid(), Bid([0; 32])]);
         let ask = Ask { volume: VOLUME, class: Class::Interactive, deadline_ms: 0, selector, credit: 500 };
@@ -245,4 +243,22 @@ fn a_peer_that_is_slow_is_waited_for_as_long_as_it_shows_signs_of_life() {
         far
     });
     assert_eq!(heard, [Ok(100), Err(Kind::NotFound), Ok(0)], "{ending:?}");
+}
+
+#[test]
+fn a_peer_that_asks_and_never_reads_is_let_go() {
+    let (ending, _) = in_virtual_time(|mut far| async move {
+        far.hello().await;
+        far.data(block(1, 0, 100), &[1; 100]).await;
+        far.data(Header { rid: 1, index: 1, flag: Flag::Missing, length: 0 }, &[]).await;
+        far.data(Header { rid: 1, index: 2, flag: Flag::End, length: 0 }, &[]).await;
+        // More answers than a pipe takes, to fewer questions than are a crime.
+        let selector = Selector::Ids(vec![Bid([9; 32]); 256]);
+        for rid in 0..200 {
+            let (volume, class, selector) = (VOLUME, Class::Interactive, selector.clone());
+            far.say(&Message::Want { rid, volume, class, deadline_ms: 0, credit: 0, selector }).await;
+        }
+        far
+    });
+    assert!(matches!(ending, Ending::Lost(_)), "{ending:?}");
 }
