@@ -164,7 +164,7 @@ fn signed(foe: &Foe, parents: &[[u8; 32]], entries: Vec<Entry>) -> Vec<u8> {
         match entry {
             Entry::Remove(writer) => out.extend_from_slice(&[&[1][..], &writer.to_le_bytes()].concat()),
             Entry::Role(writer, role) => {
-                out.extend_from_slice(&[&[2][..], &writer.to_le_bytes(), &[role.byte()]].concat())
+                out.extend_from_slice(&[&[2][..], &writer.to_le_bytes(), &[role.byte()]].concat());
             }
             _ => unreachable!("not forged here"),
         }

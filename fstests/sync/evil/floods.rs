@@ -30,7 +30,7 @@ async fn greet_slowly(foe: Foe, to: Multiaddr, over: Over) {
     let slow = async {
         loop {
             let Ok(mut session) = Session::silent(&foe.seed, &to).await else { continue };
-            for byte in encode_frame(&hello()).unwrap().into_iter().chain([9; 1 << 16]) {
+            for byte in encode_frame(&hello()).unwrap().into_iter().chain(vec![9; 1 << 16]) {
                 session.send(On::Control, &[byte]).await;
                 tokio::time::sleep(SLOWLY).await; // what a slow loris does
                 if session.wire.is_closed() {
@@ -209,7 +209,9 @@ fn a_flood_costs_a_bounded_amount_of_memory_and_an_honest_transfer_goes_on() {
     stage.unharmed("a flood, under way");
     stage.until_said(&["too many announce themselves"]);
     let _ = done.send(true);
-    foes.into_iter().for_each(|foe| foe.join().unwrap());
+    for foe in foes {
+        foe.join().unwrap();
+    }
     stage.unharmed("a flood");
     println!(
         "C8: {dials} dials: {calm:.1} MB/s alone, {flooded:.1} MB/s meanwhile ({:.0} %), at most {} MiB",

@@ -18,6 +18,9 @@ use super::stage::Foe;
 /// Sealed blocks by id.
 pub type Shelf = Arc<Mutex<HashMap<Bid, Vec<u8>>>>;
 
+/// States of nodes, encoded; none for one that is gone.
+pub type States = BTreeMap<NodeId, Option<Vec<u8>>>;
+
 /// What a head says, field by field as `volume` writes it.
 #[derive(Clone, Serialize)]
 pub struct Body {
@@ -31,7 +34,7 @@ pub struct Body {
     pub time: Time,
     pub lives: Lives,
     pub lived: Lived,
-    pub news: Option<(Root, BTreeMap<NodeId, Option<Vec<u8>>>)>,
+    pub news: Option<(Root, States)>,
 }
 
 /// A foe that makes heads.
