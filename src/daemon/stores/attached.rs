@@ -191,6 +191,13 @@ impl Attached {
         Ok(ids.iter().zip(has).map(|(id, has)| has && self.store.holds(id) == Some(true)).collect())
     }
 
+    /// Believe nothing that is known of it: it is listed anew, and given what it turns out to lack.
+    pub fn doubt(&self) {
+        self.store.kv().doubt();
+        *self.listed_in.lock() = None;
+        self.ring();
+    }
+
     /// End the thread; what was under way is dropped and done again the next time.
     pub fn close(&self) {
         {

@@ -13,7 +13,11 @@ fn operator() -> Operator {
 }
 
 fn opened(operator: &Operator) -> ObjectKv {
-    ObjectKv::new(Service::new("memory service".into(), operator.clone()))
+    cached(operator, None)
+}
+
+fn cached(operator: &Operator, cache: Option<&std::path::Path>) -> ObjectKv {
+    ObjectKv::new(Service::new("memory service".into(), operator.clone()), Index::open(cache))
 }
 
 fn blocks(range: Range<u32>, len: usize) -> Vec<(Bid, Bytes)> {
