@@ -41,6 +41,8 @@ pub use location::{Location, open};
 pub use memory::MemoryKv;
 pub use multi::MultiKv;
 pub use object::ObjectKv;
+#[cfg(feature = "fuzzing")]
+pub use object::fuzzing as packs;
 pub use sled_kv::SledKv;
 pub use sqlite_kv::SqliteKv;
 pub use steady::Steady;

@@ -31,7 +31,20 @@ impl Sorted {
 
     /// Whether it is there.
     pub fn contains(&self, number: u64) -> bool {
-        self.run.binary_search(&number).is_ok() || self.recent.contains(&number)
+        self.run.get(self.place(number)) == Some(&number) || self.recent.contains(&number)
+    }
+
+    /// Where in the run the first is that is not below `number`. Looked for first where it is if they are spread evenly, as
+    /// hashes are: so a run ten times as long costs hardly more.
+    fn place(&self, number: u64) -> usize {
+        let len = self.run.len();
+        let guess = usize::try_from((u128::from(number) * len as u128) >> 64).unwrap_or(len);
+        let reach = 4 * len.isqrt() + 8;
+        let (low, high) = (guess.saturating_sub(reach), (guess + reach).min(len));
+        let begins = low.checked_sub(1).is_none_or(|before| self.run[before] < number);
+        let ends = self.run.get(high).is_none_or(|after| *after >= number);
+        let (low, high) = if begins && ends { (low, high) } else { (0, len) };
+        low + self.run[low..high].partition_point(|n| *n < number)
     }
 
     /// One more, which is not there yet. See [`Self::is_due`].
@@ -46,7 +59,7 @@ impl Sorted {
 
     /// Those in `range`, ascending.
     pub fn range(&self, range: RangeInclusive<u64>) -> Merged<'_> {
-        let start = self.run.partition_point(|n| n < range.start());
+        let start = self.place(*range.start());
         let rest = &self.run[start..];
         let len = match rest.first() {
             Some(first) if range.contains(first) => rest.partition_point(|n| range.contains(n)),
@@ -116,6 +129,18 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_place_is_found_however_they_are_spread(
+            close in proptest::collection::vec(0_u64..5000, 0..2000),
+            far in proptest::collection::vec(any::<u64>(), 0..2000),
+            asked in proptest::collection::vec(prop_oneof![0_u64..5000, any::<u64>()], 1..50),
+        ) {
+            let sorted = Sorted::new(close.into_iter().chain(far).collect());
+            for number in asked.into_iter().chain([0, u64::MAX]).chain(sorted.run.first().copied()) {
+                prop_assert_eq!(sorted.place(number), sorted.run.partition_point(|n| *n < number));
+            }
+        }
+
         #[test]
         fn it_is_a_sorted_set_however_it_came_to_be(
             start in proptest::collection::btree_set(0_u64..500, 0..100),

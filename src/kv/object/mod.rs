@@ -5,6 +5,8 @@
 //! devices may write beside: packs are only ever added and replaced, and who misses one looks at the listing again.
 //! Must never remove a pack before what is left of it is stored elsewhere.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod lookup;
 mod open;

@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod bench;
 mod compact;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod load;
 mod records;
 mod sections;
