@@ -99,7 +99,9 @@ impl Kv for Lazy {
 
     fn doubt(&self) {
         let opened = self.opened.lock().clone();
-        opened.iter().for_each(|store| store.doubt());
+        if let Some(store) = opened {
+            store.doubt();
+        }
     }
 
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {

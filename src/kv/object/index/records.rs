@@ -127,9 +127,10 @@ impl Records {
     /// Let a `draft` take this one's place. Without success the draft is gone, and this one as it was.
     pub fn replace(&mut self, draft: Self) -> Result<()> {
         if let (Place::File(file, path), Place::File(_, from)) = (&self.place, &draft.place) {
-            let moved = match is_at(file, path) {
-                true => fs::rename(from, path).io("write the index of a store", || path.display().to_string()),
-                false => Err(lost(path)),
+            let moved = if is_at(file, path) {
+                fs::rename(from, path).io("write the index of a store", || path.display().to_string())
+            } else {
+                Err(lost(path))
             };
             if moved.is_err() {
                 let _ = fs::remove_file(from); // the error is what matters

@@ -103,6 +103,8 @@ pub fn scan(records: &Records, mut each: impl FnMut(Header, u64, &[(Bid, Span)])
     }
 }
 
+type Spans = Vec<(Bid, Span)>;
+
 /// Reads in large pieces.
 struct Reader<'r> {
     records: &'r Records,
@@ -113,11 +115,11 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn section(&mut self) -> Option<(Header, u64, Vec<(Bid, Span)>)> {
+    fn section(&mut self) -> Option<(Header, u64, Spans)> {
         let header = Header::decode(self.take(HEADER)?.try_into().ok()?)?;
         let (at, seed) = (self.at, header.seed());
         let bytes = self.take(header.records() as usize * RECORD)?;
-        let spans: Option<Vec<_>> = bytes.chunks_exact(RECORD).map(|bytes| record(seed, bytes)).collect();
+        let spans: Option<Spans> = bytes.chunks_exact(RECORD).map(|bytes| record(seed, bytes)).collect();
         Some((header, at, spans?))
     }
 

@@ -320,7 +320,7 @@ fn a_file_that_cannot_be_made_is_done_without() {
 #[test]
 fn a_pack_of_ids_that_begin_alike_is_not_taken() {
     let mut index = Index::open(None);
-    let made = pack((0..CROWD as u32 + 1).map(|n| n * 10 + 7));
+    let made = pack((0..=CROWD as u32).map(|n| n * 10 + 7));
     assert!(!index.add(made.0, made.1, &made.2).unwrap());
     for from in [0, 100, 200, 300] {
         let made = pack((from..from + 100).map(|n| n * 10 + 7));
