@@ -233,6 +233,16 @@ impl Attached {
         self.failures.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// It answers, and is given so many bytes. Until it has them it counts for nothing, as before.
+    pub(super) fn has_yet_to_get(&self, bytes: u64) {
+        let mut trouble = self.trouble.lock();
+        if !trouble.is_empty() && bytes > 0 {
+            "being brought up to date".clone_into(&mut trouble);
+        }
+        drop(trouble);
+        self.queued.store(bytes, Ordering::Relaxed);
+    }
+
     /// How many rounds went wrong: what was the matter before somebody asked may be over.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Acquire)

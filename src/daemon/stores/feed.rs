@@ -252,7 +252,7 @@ impl Known {
             Ok((batches, upto))
         })
         .await?;
-        attached.queued.store(batches.bytes, Ordering::Relaxed);
+        attached.has_yet_to_get(batches.bytes);
         let mut under_way = JoinSet::new();
         let mut next = batches.all.into_iter();
         loop {
