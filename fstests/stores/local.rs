@@ -81,6 +81,7 @@ fn a_limit_holds_the_feeding_back_until_it_is_lifted() {
     a.stop();
     a.mount("default");
     until("the limit to be kept over a restart", || waiting(&a));
+    assert_eq!(a.status()["stores"][0]["state"], "being brought up to date");
     // At that rate it would take twenty minutes.
     a.run(&["store", "set", "box", "--limit", "none"]).done();
     a.run(&["store", "sync"]).done();

@@ -14,7 +14,7 @@ pub mod targets;
 pub type Target = fn(&[u8]);
 
 /// Every target by name; each has a file in `targets/` and a folder in `corpus/`.
-pub const ALL: [(&str, Target); 19] = [
+pub const ALL: [(&str, Target); 20] = [
     ("access_list", targets::access_list),
     ("block", targets::block),
     ("checkpoint", targets::checkpoint),
@@ -30,6 +30,7 @@ pub const ALL: [(&str, Target); 19] = [
     ("location", targets::location),
     ("log", targets::log),
     ("manifest", targets::manifest),
+    ("packs", targets::packs),
     ("peer", targets::peer),
     ("row", targets::row),
     ("state", targets::state),

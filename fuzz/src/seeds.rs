@@ -32,6 +32,10 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "control" => control(),
         "config" => config(),
         "location" => ["memory:", "file:/mnt/stick", "arena:x", "sled:", "s3:bucket"].map(|s| s.into()).to_vec(),
+        "packs" => vec![
+            [[1, 1, 7, 2, 1, 9].as_slice(), &[1, 1, 0, 200, 3], &[2, 0, 5, 20, 0]].concat(),
+            (0..=255).map(|n: u8| n % 11).collect(),
+        ],
         "peer" => peer(),
         "access_list" => {
             vec![[2, 0, 0, 0, 1, 0, 7, 0, 0, 0, 0, 0, 4, 0, 5, 0, 0, 0, 0, 0, 32, 0, 4, 0, 0, 0, 0, 0].to_vec()]

@@ -197,6 +197,25 @@ pub fn location(data: &[u8]) {
     let _ = Location::parse(text);
 }
 
+/// What is remembered of a service's packs: sections whose checksums hold, then any bytes.
+pub fn packs(data: &[u8]) {
+    let (mut from, mut file) = (Bytes(data), Vec::new());
+    while !from.0.is_empty() && from.byte() < 200 {
+        let (there, hash, count) = (from.byte() % 4 > 0, [from.byte() % 4; 32], from.byte() % 16);
+        let size = if from.byte() % 8 == 0 { from.long() } else { u64::from(from.byte()) << 16 };
+        let mut block = || {
+            let mut id = [from.byte() % 3; 32];
+            id[31] = from.byte() % 4;
+            (lovage::base::Bid(id), u32::from(from.byte()), u32::from(from.byte()) << (from.byte() % 18))
+        };
+        let blocks: Vec<_> = (0..count).map(|_| block()).collect();
+        file.extend(kv::packs::section(hash, there.then_some(size), &blocks));
+    }
+    file.extend(from.0);
+    kv::packs::exercise(&file);
+    kv::packs::exercise(data);
+}
+
 /// Access lists, as programs set them.
 pub fn access_list(data: &[u8]) {
     volume::fuzzing::access_list(data);

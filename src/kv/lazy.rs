@@ -3,17 +3,20 @@
 //! Must never create anything: a store that is not there was unplugged, and what is written to its empty mountpoint
 //! would be believed stored.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Expect, Kv, KvStat, Location, Task, blocking, open};
+use super::location::open_with;
+use super::{Expect, Kv, KvStat, Location, Task, blocking};
 use crate::base::sync::Mutex;
 use crate::base::{Bid, Error, Kind, Result};
 
 /// See the module.
 pub struct Lazy {
     location: String,
+    cache: Option<PathBuf>,
     opened: Arc<Mutex<Option<Arc<dyn Kv>>>>,
     /// Held by who opens it, which may take for ever on a share that hangs: others wait without holding a thread.
     opening: Arc<tokio::sync::Mutex<()>>,
@@ -23,7 +26,13 @@ impl Lazy {
     /// The store at `location`; nothing is opened. [`Kind::Invalid`] if that is no location.
     pub fn new(location: &str) -> Result<Self> {
         Location::parse(location)?;
-        Ok(Self { location: location.to_owned(), opened: Arc::default(), opening: Arc::default() })
+        Ok(Self { location: location.to_owned(), cache: None, opened: Arc::default(), opening: Arc::default() })
+    }
+
+    /// Keep what is known of a service in the file `cache` for the next time.
+    #[must_use]
+    pub fn with_cache(self, cache: PathBuf) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// Open it anew the next time it is used, if it is on this machine: a service is reached anew each time anyway.
@@ -38,7 +47,7 @@ impl Lazy {
             return Ok(Arc::clone(store));
         }
         let turn = Arc::clone(&self.opening).lock_owned().await;
-        let (location, opened) = (self.location.clone(), Arc::clone(&self.opened));
+        let (location, cache, opened) = (self.location.clone(), self.cache.clone(), Arc::clone(&self.opened));
         blocking(move || {
             let _turn = turn;
             if let Some(store) = &*opened.lock() {
@@ -50,7 +59,7 @@ impl Lazy {
                 return Err(Error::new(Kind::Unreachable, "use the store", location.as_str())
                     .with_source("it is not there: unplugged, or removed"));
             }
-            let store = open(&location)?;
+            let store = open_with(&location, cache.as_deref())?;
             *opened.lock() = Some(Arc::clone(&store));
             Ok(store)
         })
@@ -81,6 +90,18 @@ impl Kv for Lazy {
 
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
         Box::pin(async move { self.store().await?.has(ids).await })
+    }
+
+    fn knows(&self, id: &Bid) -> Option<bool> {
+        let opened = self.opened.lock().clone();
+        opened?.knows(id)
+    }
+
+    fn doubt(&self) {
+        let opened = self.opened.lock().clone();
+        if let Some(store) = opened {
+            store.doubt();
+        }
     }
 
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
@@ -123,6 +144,7 @@ impl Kv for Lazy {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::open;
     use super::*;
 
     fn wait<T>(task: Task<'_, T>) -> Result<T> {

@@ -66,13 +66,18 @@ impl<'a> Location<'a> {
 ///
 /// [`Kind::Invalid`] for anything else; otherwise whatever opening gives.
 pub fn open(location: &str) -> Result<Arc<dyn Kv>> {
+    open_with(location, None)
+}
+
+/// The same; what is known of a service is kept in the file `cache` for the next time.
+pub fn open_with(location: &str, cache: Option<&Path>) -> Result<Arc<dyn Kv>> {
     Ok(match Location::parse(location)? {
         Location::Memory => Arc::new(MemoryKv::default()),
         Location::Arena(dir) => Arc::new(ArenaKv::open(dir, Options::default())?),
         Location::File(dir) => Arc::new(FileKv::open(dir)?),
         Location::Sled(dir) => Arc::new(SledKv::open(dir)?),
         Location::Sqlite(file) => Arc::new(SqliteKv::open(file)?),
-        Location::Service(place) => Arc::new(place.open()?),
+        Location::Service(place) => Arc::new(place.open(cache)?),
     })
 }
 

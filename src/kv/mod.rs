@@ -22,6 +22,7 @@ pub mod moving;
 pub mod multi;
 mod object;
 mod sled_kv;
+mod sorted;
 mod sqlite_kv;
 pub mod steady;
 
@@ -40,6 +41,8 @@ pub use location::{Location, open};
 pub use memory::MemoryKv;
 pub use multi::MultiKv;
 pub use object::ObjectKv;
+#[cfg(feature = "fuzzing")]
+pub use object::fuzzing as packs;
 pub use sled_kv::SledKv;
 pub use sqlite_kv::SqliteKv;
 pub use steady::Steady;
@@ -120,6 +123,13 @@ pub trait Kv: Send + Sync {
     }
     /// Which of `ids` are here, in their order.
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>>;
+    /// Whether it has a block, told at once and without asking it, as far as was known when it was asked last: by those that
+    /// keep an index of all their blocks. `None` from others, and before it was asked the first time.
+    fn knows(&self, _id: &Bid) -> Option<bool> {
+        None
+    }
+    /// Believe nothing that was remembered of it: the next question has it looked at anew.
+    fn doubt(&self) {}
     /// Remove blocks; absent ones are skipped.
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()>;
     /// Remove some of `dead`, which ascend, from place `from` of this work on, as far as that is worth the work; gives

@@ -116,6 +116,14 @@ impl Kv for Steady {
         Box::pin(self.run(move || self.inner.has(ids)))
     }
 
+    fn knows(&self, id: &Bid) -> Option<bool> {
+        self.inner.knows(id)
+    }
+
+    fn doubt(&self) {
+        self.inner.doubt();
+    }
+
     fn delete<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, ()> {
         Box::pin(self.run(move || self.inner.delete(ids)))
     }

@@ -122,6 +122,7 @@ pub fn check(
     let stores = service.exchange.stores();
     let attached = stores.find(replica.known.id, name)?;
     stores.run(attached.is_ours(replica.known.id))?;
+    attached.doubt();
     let moved = stores.run(moving::scrub(attached.store.kv(), &mut telling("reading", sink)))?;
     let mut repaired = 0;
     for bid in moved.bad.iter().filter(|_| repair) {

@@ -191,6 +191,13 @@ impl Attached {
         Ok(ids.iter().zip(has).map(|(id, has)| has && self.store.holds(id) == Some(true)).collect())
     }
 
+    /// Believe nothing that is known of it: it is listed anew, and given what it turns out to lack.
+    pub fn doubt(&self) {
+        self.store.kv().doubt();
+        *self.listed_in.lock() = None;
+        self.ring();
+    }
+
     /// End the thread; what was under way is dropped and done again the next time.
     pub fn close(&self) {
         {
@@ -224,6 +231,16 @@ impl Attached {
     pub(super) fn went_wrong(&self, why: String) {
         *self.trouble.lock() = why;
         self.failures.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It answers, and is given so many bytes. Until it has them it counts for nothing, as before.
+    pub(super) fn has_yet_to_get(&self, bytes: u64) {
+        let mut trouble = self.trouble.lock();
+        if !trouble.is_empty() && bytes > 0 {
+            "being brought up to date".clone_into(&mut trouble);
+        }
+        drop(trouble);
+        self.queued.store(bytes, Ordering::Relaxed);
     }
 
     /// How many rounds went wrong: what was the matter before somebody asked may be over.

@@ -252,7 +252,7 @@ impl Known {
             Ok((batches, upto))
         })
         .await?;
-        attached.queued.store(batches.bytes, Ordering::Relaxed);
+        attached.has_yet_to_get(batches.bytes);
         let mut under_way = JoinSet::new();
         let mut next = batches.all.into_iter();
         loop {
@@ -313,18 +313,8 @@ impl Known {
 
 /// List what is there.
 async fn learn(attached: &Attached, kv: &dyn Kv) -> Result<()> {
-    let (mut ids, mut after) = (Vec::new(), None);
     kv.list_heads().await?; // also has packs listed anew
-    loop {
-        let page = kv.list(after, PAGE).await?;
-        after = page.last().copied();
-        let more = page.len() == PAGE;
-        ids.extend(page);
-        if !more {
-            break;
-        }
-    }
-    attached.store.listed(ids.into_iter());
+    attached.store.list(PAGE).await?;
     attached.stored.store(kv.stat().await?.bytes, Ordering::Relaxed);
     Ok(())
 }

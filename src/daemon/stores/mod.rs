@@ -101,6 +101,11 @@ impl Stores {
         self.home.volume(id).join("stores")
     }
 
+    /// Where what is known of a service's packs is kept: nothing that cannot be read there again.
+    fn cache(&self, id: VolumeId, name: &str) -> PathBuf {
+        self.home.volume(id).join(format!("store-{name}.packs"))
+    }
+
     /// A volume's stores.
     pub fn list(&self, id: VolumeId) -> Result<Vec<Entry>> {
         list::read(&self.file(id))
@@ -171,7 +176,7 @@ impl Stores {
     fn attach(&self, shelf: &Arc<Shelf>, exchange: &Arc<Exchange>, entry: Entry, lazy: Lazy) -> Result<()> {
         let Some(replica) = shelf.replica.upgrade() else { return Ok(()) };
         replica.volume.keep_in_stores();
-        let lazy = Arc::new(lazy);
+        let lazy = Arc::new(lazy.with_cache(self.cache(replica.known.id, &entry.name)));
         let kv: Arc<dyn Kv> = Arc::clone(&lazy) as Arc<dyn Kv>;
         let store = shelf.multi.add(Arc::new(Steady::new(kv, Bounds::default())));
         let attached = Attached::start(entry, store, lazy, (&replica, exchange), self.runtime()?)?;
@@ -202,7 +207,13 @@ impl Stores {
                 replica.reliance.forget(name)?;
             }
         }
-        Ok(())
+        let cache = self.cache(id, name);
+        match std::fs::remove_file(&cache) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("forget the store", cache.display().to_string(), e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The open store called `name` of a volume. [`Kind::NotFound`] otherwise.

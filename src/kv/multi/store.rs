@@ -2,7 +2,6 @@
 //!
 //! Must never hold its lock while a store is asked.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,8 @@ use super::super::{Kv, is_genuine};
 use super::breaker::{Allows, Breaker};
 use super::pace::Paces;
 use crate::base::sync::{Mutex, RwLock};
-use crate::base::{Bid, Error};
+use crate::base::{Bid, Error, Result};
+use crate::kv::sorted::Sorted;
 
 /// A probe that takes longer has failed.
 const PROBE: Duration = Duration::from_secs(5);
@@ -23,8 +23,19 @@ const PROBE: Duration = Duration::from_secs(5);
 pub struct Store {
     kv: Arc<dyn Kv>,
     seen: Mutex<Seen>,
-    /// The first eight bytes of each id it is known to have; ids are hashes. 9 to 18 bytes a block.
-    inventory: RwLock<Option<HashSet<u64>>>,
+    inventory: RwLock<Inventory>,
+}
+
+/// What a store is known to have.
+#[derive(Default)]
+enum Inventory {
+    /// It was not listed yet.
+    #[default]
+    Unknown,
+    /// What it says itself ([`Kv::knows`]).
+    Own,
+    /// The first eight bytes of each id; ids are hashes. 8 to 9 bytes a block.
+    Listed(Sorted),
 }
 
 fn short(id: &Bid) -> u64 {
@@ -88,26 +99,55 @@ impl Store {
 
     /// What is known of it: whether it has a block. `None` before it was listed.
     pub fn holds(&self, id: &Bid) -> Option<bool> {
-        let inventory = self.inventory.read();
-        inventory.as_ref().map(|known| known.contains(&short(id)))
+        match &*self.inventory.read() {
+            Inventory::Unknown => None,
+            Inventory::Own => self.kv.knows(id),
+            Inventory::Listed(known) => Some(known.contains(short(id))),
+        }
+    }
+
+    /// List it by pages of `page`, unless it keeps an index of its own: what is known of it is what it has now.
+    pub async fn list(&self, page: usize) -> Result<()> {
+        self.kv.has(&[]).await?; // what keeps an index looks whether that is still right
+        if self.kv.knows(&Bid([0; 32])).is_some() {
+            *self.inventory.write() = Inventory::Own;
+            return Ok(());
+        }
+        let (mut known, mut after) = (Vec::new(), None);
+        loop {
+            let ids = self.kv.list(after, page).await?;
+            after = ids.last().copied();
+            known.extend(ids.iter().map(short));
+            if ids.len() < page {
+                break;
+            }
+        }
+        self.set_listed(known);
+        Ok(())
+    }
+
+    fn set_listed(&self, mut known: Vec<u64>) {
+        known.sort_unstable();
+        known.dedup();
+        *self.inventory.write() = Inventory::Listed(Sorted::new(known));
     }
 
     /// It was listed: these are its blocks.
+    #[cfg(test)]
     pub fn listed(&self, ids: impl Iterator<Item = Bid>) {
-        *self.inventory.write() = Some(ids.map(|id| short(&id)).collect());
+        self.set_listed(ids.map(|id| short(&id)).collect());
     }
 
     /// It has these blocks too.
     pub fn gained(&self, ids: &[Bid]) {
-        if let Some(known) = &mut *self.inventory.write() {
-            known.extend(ids.iter().map(short));
+        let Inventory::Listed(known) = &mut *self.inventory.write() else { return };
+        for id in ids.iter().map(short) {
+            if !known.contains(id) {
+                known.insert(id);
+            }
         }
-    }
-
-    /// It has these blocks no more.
-    pub fn lost(&self, ids: &[Bid]) {
-        if let Some(known) = &mut *self.inventory.write() {
-            known.retain(|known| !ids.iter().any(|id| short(id) == *known));
+        if known.is_due(0) {
+            known.settle(|_| true);
         }
     }
 

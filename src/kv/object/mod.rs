@@ -1,11 +1,14 @@
 //! Blocks and heads as objects of a service: S3 of any make, an SSH account, WebDAV.
 //!
 //! Blocks are gathered in packs (`packs/NAME`, see [`pack`]), so that a thousand small files are a handful of requests;
-//! a head is `heads/NAME`. The indexes of all packs are read when the store is first used and kept in memory. Other
+//! a head is `heads/NAME`. The indexes of all packs are read once and kept in a file of this device's ([`index`]). Other
 //! devices may write beside: packs are only ever added and replaced, and who misses one looks at the listing again.
 //! Must never remove a pack before what is left of it is stored elsewhere.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
+mod lookup;
 mod open;
 mod pack;
 mod rewrite;
@@ -17,12 +20,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Expect, Kv, KvStat, Task, check_head_name};
+use super::{Expect, Kv, KvStat, Task, blocking, check_head_name};
 use crate::base::sync::{Mutex, RwLock};
 use crate::base::{Bid, Error, Kind, Result};
 
@@ -32,8 +35,6 @@ use service::Service;
 
 pub use open::Place;
 
-/// Requests for indexes under way at once.
-const AT_ONCE: usize = 16;
 /// Packs read whole at once, and the share of a pack's bytes (one in so many) from which on that is done.
 const WHOLE_AT_ONCE: usize = 4;
 const WORTH: u64 = 3;
@@ -44,7 +45,7 @@ const MAX_HEAD: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct ObjectKv {
     service: Arc<Service>,
-    index: RwLock<Index>,
+    index: Arc<RwLock<Index>>,
     /// How often there was reason to compare the index with the listing, and which of those is done.
     wanted: AtomicU64,
     compared: AtomicU64,
@@ -70,10 +71,10 @@ fn bytes_of(span: Span) -> Range<u64> {
 }
 
 impl ObjectKv {
-    fn new(service: Service) -> Self {
+    fn new(service: Service, index: Index) -> Self {
         Self {
             service: Arc::new(service),
-            index: RwLock::default(),
+            index: Arc::new(RwLock::new(index)),
             wanted: AtomicU64::new(1),
             compared: AtomicU64::new(0),
             turn: tokio::sync::Mutex::default(),
@@ -82,59 +83,9 @@ impl ObjectKv {
         }
     }
 
-    /// Others may have written: compare before the next answer that something is absent.
-    fn want(&self) {
-        self.wanted.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Compare the index with the listing, unless that was done since it was last wanted.
-    async fn fresh(&self) -> Result<()> {
-        if self.compared.load(Ordering::Acquire) >= self.wanted.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let _turn = self.turn.lock().await;
-        let wanted = self.wanted.load(Ordering::Acquire);
-        if self.compared.load(Ordering::Acquire) < wanted {
-            self.compare().await?;
-            self.compared.store(wanted, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    /// The same, once in the life of this value.
-    async fn loaded(&self) -> Result<()> {
-        if self.compared.load(Ordering::Acquire) == 0 { self.fresh().await } else { Ok(()) }
-    }
-
-    /// With the turn held.
-    async fn compare(&self) -> Result<()> {
-        let listed = self.service.list("list blocks", "packs/").await?;
-        let listed: BTreeMap<PackName, u64> =
-            listed.into_iter().filter_map(|(name, size)| Some((PackName::parse(&name)?, size))).collect();
-        self.index.write().keep_only(&listed);
-        let mut reading = JoinSet::new();
-        let new: Vec<_> = listed.into_iter().filter(|(name, _)| !self.index.read().knows(name)).collect();
-        let mut next = new.into_iter();
-        loop {
-            while reading.len() < AT_ONCE
-                && let Some((name, size)) = next.next()
-            {
-                let service = Arc::clone(&self.service);
-                reading.spawn(async move { read_index(&service, name, size).await.map(|spans| (name, size, spans)) });
-            }
-            let Some(read) = reading.join_next().await else { break };
-            let lost = |e| Error::new(Kind::Other, "read the indexes of packs", self.service.name()).with_source(e);
-            let (name, size, spans) = read.map_err(lost)??;
-            if let Some(spans) = spans {
-                self.index.write().add(name, size, &spans, false);
-            }
-        }
-        Ok(())
-    }
-
     async fn read(&self, id: &Bid) -> Result<Option<Bytes>> {
         self.loaded().await?;
-        let first = self.index.read().find(id);
+        let first = self.find(id)?;
         if let Some((name, span)) = first
             && let Some(bytes) = self.service.read_part("read block", &pack_path(&name), bytes_of(span)).await?
         {
@@ -145,7 +96,7 @@ impl ObjectKv {
             self.want();
         }
         self.fresh().await?;
-        let Some((name, span)) = self.index.read().find(id) else { return Ok(None) };
+        let Some((name, span)) = self.find(id)? else { return Ok(None) };
         if first == Some((name, span)) {
             return Err(Error::new(Kind::Corrupt, "read block", self.service.name())
                 .with_source("a pack is listed and cannot be read"));
@@ -158,8 +109,8 @@ impl ObjectKv {
         self.loaded().await?;
         let mut values = vec![None; ids.len()];
         let mut packs: BTreeMap<PackName, Vec<(usize, Span)>> = BTreeMap::new();
-        for (at, id) in ids.iter().enumerate() {
-            if let Some((name, span)) = self.index.read().find(id) {
+        for (at, found) in self.ask(ids, Index::find).await?.into_iter().enumerate() {
+            if let Some((name, span)) = found {
                 packs.entry(name).or_default().push((at, span));
             }
         }
@@ -198,22 +149,6 @@ impl ObjectKv {
     }
 }
 
-/// The spans in a pack; `None` if it went meanwhile, or does not verify: then it is as if it were not there.
-async fn read_index(service: &Service, name: PackName, size: u64) -> Result<Option<Vec<(Bid, Span)>>> {
-    let Some(start) = size.checked_sub(name.index_len()) else { return Ok(None) };
-    let read = service.read_part("read the index of a pack", &pack_path(&name), start..size).await;
-    let index = match read {
-        Err(e) if e.kind() != Kind::Corrupt => return Err(e),
-        Ok(None) => return Ok(None),
-        other => other.ok().flatten().unwrap_or_default(),
-    };
-    let spans = pack::parse_index(name, size, &index);
-    if spans.is_none() {
-        tracing::error!(store = service.name(), pack = %name, "the index of a pack is damaged: its blocks are as if absent");
-    }
-    Ok(spans)
-}
-
 impl Kv for ObjectKv {
     fn name(&self) -> &str {
         self.service.name()
@@ -243,8 +178,7 @@ impl Kv for ObjectKv {
     fn has<'a>(&'a self, ids: &'a [Bid]) -> Task<'a, Vec<bool>> {
         Box::pin(async move {
             self.fresh().await?;
-            let index = self.index.read();
-            Ok(ids.iter().map(|id| index.find(id).is_some()).collect())
+            self.ask(ids, |index, id| Ok(index.find(id)?.is_some())).await
         })
     }
 
@@ -273,8 +207,18 @@ impl Kv for ObjectKv {
     fn list(&self, after: Option<Bid>, limit: usize) -> Task<'_, Vec<Bid>> {
         Box::pin(async move {
             self.fresh().await?;
-            Ok(self.index.read().list(after, limit))
+            let index = Arc::clone(&self.index);
+            blocking(move || index.read().list(after, limit)).await.map_err(|error| self.failed(error))
         })
+    }
+
+    fn knows(&self, id: &Bid) -> Option<bool> {
+        self.is_told(id)
+    }
+
+    /// The indexes of all packs are read anew.
+    fn doubt(&self) {
+        self.renew();
     }
 
     fn stat(&self) -> Task<'_, KvStat> {

@@ -2,10 +2,13 @@
 //!
 //! Secrets come from the environment or the service's usual files. Must never take one from a location.
 
+use std::path::Path;
+
 use opendal::Operator;
 use opendal::services::{S3, Sftp, Webdav};
 
 use super::ObjectKv;
+use super::index::Index;
 use super::service::{Service, failed};
 use crate::base::{Error, Kind, Result};
 
@@ -67,8 +70,9 @@ impl<'a> Place<'a> {
         self.options().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
-    /// The store there. [`Kind::Invalid`] if something is missing.
-    pub fn open(&self) -> Result<ObjectKv> {
+    /// The store there; what is known of it is kept in the file `cache`, else in memory. [`Kind::Invalid`] if something
+    /// is missing.
+    pub fn open(&self, cache: Option<&Path>) -> Result<ObjectKv> {
         // Once in a process; later calls change nothing.
         opendal::install_default();
         let service = match self.scheme {
@@ -77,7 +81,7 @@ impl<'a> Place<'a> {
             _ => self.webdav(),
         };
         let service = service.map_err(|e| failed("open the store", self.whole, &e))?;
-        Ok(ObjectKv::new(Service::new(self.whole.to_owned(), service)))
+        Ok(ObjectKv::new(Service::new(self.whole.to_owned(), service), Index::open(cache)))
     }
 
     /// Credentials: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or the usual AWS files.
@@ -145,7 +149,7 @@ mod tests {
     fn a_location_opens_without_contacting_anyone() {
         let whole = "s3://bucket/prefix?endpoint=http://127.0.0.1:1&region=x";
         let (scheme, rest) = whole.split_once(':').unwrap();
-        let kv = Place::parse(whole, scheme, rest).unwrap().open().unwrap();
+        let kv = Place::parse(whole, scheme, rest).unwrap().open(None).unwrap();
         assert_eq!(crate::kv::Kv::name(&kv), whole);
     }
 }

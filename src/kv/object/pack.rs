@@ -40,6 +40,8 @@ pub struct Span {
 }
 
 impl PackName {
+    const LEN: usize = Bid::LEN + 4;
+
     /// From an object's name; `None` for anything but a pack's.
     pub fn parse(name: &str) -> Option<Self> {
         let (hash, count) = name.split_once('-')?;
@@ -48,10 +50,24 @@ impl PackName {
         (parsed.to_string() == name).then_some(parsed)
     }
 
-    /// How many blocks it has.
-    #[cfg(test)]
-    pub fn blocks(&self) -> u32 {
+    /// How many blocks it has: at least one, at most [`MOST`].
+    pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// For files of this device's.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..Bid::LEN].copy_from_slice(&self.hash);
+        bytes[Bid::LEN..].copy_from_slice(&self.count.to_le_bytes());
+        bytes
+    }
+
+    /// The other way. `None` for anything else.
+    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Option<Self> {
+        let (hash, count) = bytes.split_at(Bid::LEN);
+        let count = u32::from_le_bytes(count.try_into().ok()?);
+        (1..=MOST).contains(&count).then_some(Self { hash: hash.try_into().ok()?, count })
     }
 
     /// Bytes of the index, at the end of the object.
@@ -144,7 +160,7 @@ mod tests {
     #[test]
     fn a_block_given_twice_is_there_once() {
         let twice: Vec<_> = blocks(&[7]).into_iter().chain(blocks(&[7])).collect();
-        assert_eq!(build(twice).0.blocks(), 1);
+        assert_eq!(build(twice).0.count(), 1);
     }
 
     #[test]

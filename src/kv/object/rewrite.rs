@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::index::Index;
 use super::pack::{self, PackName, Span};
 use super::{ObjectKv, pack_path};
 use crate::base::{Bid, Error, Kind, Result};
@@ -34,7 +35,7 @@ impl ObjectKv {
             let (name, object, spans) = pack::build(blocks);
             let size = object.len() as u64;
             self.service.write(what, &pack_path(&name), object).await?;
-            self.index.write().add(name, size, &spans, true);
+            self.take(name, size, spans).await?;
             names.push(name);
         }
         Ok(names)
@@ -45,7 +46,7 @@ impl ObjectKv {
         self.fresh().await?;
         let (mut lacking, mut doubtful) = (Vec::new(), Doubtful::default());
         for (id, value) in blocks {
-            let known = self.index.read().find(&id);
+            let known = self.find(&id)?;
             if let Some((pack, _)) = known {
                 match self.read(&id).await {
                     Ok(Some(found)) if found == value => continue,
@@ -75,15 +76,13 @@ impl ObjectKv {
     pub(super) async fn without(&self, ids: &BTreeSet<Bid>) -> Result<()> {
         let _turn = self.turn.lock().await;
         loop {
-            let packs: BTreeSet<PackName> = {
-                let index = self.index.read();
-                ids.iter().filter_map(|id| index.find(id)).map(|(name, _)| name).collect()
-            };
+            let copies = self.ask(&ids.iter().copied().collect::<Vec<_>>(), Index::copies).await?;
+            let packs: BTreeSet<PackName> = copies.into_iter().flatten().map(|(name, _)| name).collect();
             if packs.is_empty() {
                 return Ok(());
             }
             self.rewrite(&packs, &|id| ids.contains(id)).await?;
-            // Packs that shared blocks with these were forgotten with them: they may have the same ids.
+            // What another device has put in the place of one of these may have the same ids.
             self.compare().await?;
         }
     }
@@ -93,7 +92,7 @@ impl ObjectKv {
         self.want();
         for name in packs {
             let Some(left) = self.rest(name, dead).await? else {
-                self.index.write().remove(name); // another device has replaced it
+                self.forget(*name).await?; // another device has replaced it
                 continue;
             };
             if !self.write(left, "rewrite a pack").await?.contains(name) {
@@ -115,8 +114,12 @@ impl ObjectKv {
         Ok(whole.map(|whole| whole.into_iter().filter(keep).collect()))
     }
 
+    async fn forget(&self, name: PackName) -> Result<()> {
+        self.change(move |index| index.remove(&name)).await
+    }
+
     async fn drop_pack(&self, name: &PackName) -> Result<()> {
-        self.index.write().remove(name);
+        self.forget(*name).await?;
         self.service.delete("remove a pack", &pack_path(name)).await
     }
 

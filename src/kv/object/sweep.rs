@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ObjectKv;
+use super::index::Index;
+use super::lookup::LOOKED_UP;
 use super::pack::PackName;
 use crate::base::{Bid, Result};
 
@@ -22,25 +24,29 @@ impl ObjectKv {
             let wanted = self.wanted.load(std::sync::atomic::Ordering::Acquire);
             self.compare().await?;
             self.compared.store(wanted, std::sync::atomic::Ordering::Release);
-            *self.plan.lock() = self.worthwhile(dead);
+            let worthwhile = self.worthwhile(dead).await?;
+            *self.plan.lock() = worthwhile;
         }
         let next = self.plan.lock().get(from).copied();
         let Some(pack) = next else { return Ok(None) };
         self.rewrite(&BTreeSet::from([pack]), &is_dead).await?;
         let more = self.plan.lock().len() > from + 1;
         if !more {
-            self.compare().await?; // packs that shared blocks with these were forgotten with them
+            self.compare().await?; // another device may have replaced one of them
         }
         Ok(more.then_some(from + 1))
     }
 
     /// Packs of which enough is dead.
-    fn worthwhile(&self, dead: &[Bid]) -> Vec<PackName> {
-        let index = self.index.read();
+    async fn worthwhile(&self, dead: &[Bid]) -> Result<Vec<PackName>> {
         let mut bytes: BTreeMap<PackName, u64> = BTreeMap::new();
-        for (name, span) in dead.iter().filter_map(|id| index.find(id)) {
-            *bytes.entry(name).or_default() += u64::from(span.len);
+        for dead in dead.chunks(LOOKED_UP) {
+            for (name, span) in self.ask(dead, Index::copies).await?.into_iter().flatten() {
+                *bytes.entry(name).or_default() += u64::from(span.len);
+            }
         }
-        bytes.into_iter().filter(|(name, dead)| dead * WORTH >= index.size(name)).map(|(name, _)| name).collect()
+        let index = self.index.read();
+        let worth = |(name, dead): &(PackName, u64)| dead * WORTH >= index.size(name);
+        Ok(bytes.into_iter().filter(worth).map(|(name, _)| name).collect())
     }
 }

@@ -13,7 +13,11 @@ fn operator() -> Operator {
 }
 
 fn opened(operator: &Operator) -> ObjectKv {
-    ObjectKv::new(Service::new("memory service".into(), operator.clone()))
+    cached(operator, None)
+}
+
+fn cached(operator: &Operator, cache: Option<&std::path::Path>) -> ObjectKv {
+    ObjectKv::new(Service::new("memory service".into(), operator.clone()), Index::open(cache))
 }
 
 fn blocks(range: Range<u32>, len: usize) -> Vec<(Bid, Bytes)> {
@@ -279,5 +283,99 @@ fn a_sweep_replaces_packs_of_which_much_is_dead_and_leaves_the_others() {
         swept(&kv, &mut rest).await;
         assert_eq!((kv.stat().await.unwrap().blocks, objects(&operator).await), (0, 0));
         swept(&kv, &mut rest).await;
+    });
+}
+
+/// A file for what is known of a service.
+fn cache() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store-x.packs");
+    (dir, path)
+}
+
+#[test]
+fn what_is_remembered_is_not_read_again_until_it_is_doubted() {
+    wait(async {
+        let (operator, (_dir, path)) = (operator(), cache());
+        let given = blocks(0..300, 1000);
+        cached(&operator, Some(&path)).put_many(given.clone()).await.unwrap();
+        let name = operator.list("packs/").await.unwrap()[0].path().to_owned();
+        let mut object = operator.read(&name).await.unwrap().to_vec();
+        let at = object.len() - 20;
+        object[at] ^= 1; // of its index: who read that would not find its blocks
+        operator.write(&name, object).await.unwrap();
+        let kv = cached(&operator, Some(&path));
+        assert_eq!(kv.knows(&given[0].0), None, "it was not listed yet");
+        assert_eq!(kv.get(&given[0].0).await.unwrap().as_ref(), Some(&given[0].1));
+        assert_eq!((kv.stat().await.unwrap().blocks, kv.knows(&given[299].0)), (300, Some(true)));
+        assert_eq!(kv.knows(&Bid([0; 32])), Some(false));
+        kv.doubt();
+        assert_eq!(kv.knows(&given[0].0), None);
+        assert_eq!(kv.stat().await.unwrap().blocks, 0);
+        kv.put_many(given.clone()).await.unwrap();
+        for kv in [kv, opened(&operator)] {
+            assert_eq!(kv.get(&given[299].0).await.unwrap().as_ref(), Some(&given[299].1), "healed");
+        }
+    });
+}
+
+#[test]
+fn what_is_remembered_of_another_store_or_of_what_was_there_is_not_believed() {
+    wait(async {
+        let (operator, (_dir, path)) = (operator(), cache());
+        let given = blocks(0..20, 1000);
+        for (id, value) in &given[..3] {
+            cached(&operator, Some(&path)).put(id, value.clone()).await.unwrap();
+        }
+        let names: Vec<String> = operator.list("packs/").await.unwrap().iter().map(|e| e.path().to_owned()).collect();
+        operator.delete(&names[0]).await.unwrap();
+        operator.write(&names[1], vec![0_u8; 10]).await.unwrap();
+        assert_eq!(cached(&operator, Some(&path)).stat().await.unwrap().blocks, 1);
+        let other = self::operator();
+        opened(&other).put_many(given[10..].to_vec()).await.unwrap();
+        let kv = cached(&other, Some(&path));
+        let ids: Vec<Bid> = given.iter().map(|(id, _)| *id).collect();
+        let has = kv.has(&ids).await.unwrap();
+        assert!(has[..10].iter().all(|has| !has) && has[10..].iter().all(|has| *has));
+    });
+}
+
+#[test]
+fn a_file_damaged_in_use_is_read_anew_from_the_service() {
+    wait(async {
+        let (operator, (_dir, path)) = (operator(), cache());
+        let given = blocks(0..300, 1000);
+        let kv = cached(&operator, Some(&path));
+        kv.put_many(given.clone()).await.unwrap();
+        std::fs::write(&path, vec![0; 300 * 44]).unwrap();
+        let ids: Vec<Bid> = given.iter().map(|(id, _)| *id).collect();
+        assert_eq!(kv.has(&ids).await.unwrap_err().kind(), Kind::Unreachable);
+        assert_eq!(kv.knows(&ids[0]), None);
+        assert!(kv.has(&ids).await.unwrap().iter().all(|has| *has), "for who tries again");
+        std::fs::write(&path, b"").unwrap();
+        assert_eq!(kv.delete(&ids[..10]).await.unwrap_err().kind(), Kind::Unreachable);
+        kv.delete(&ids[..10]).await.unwrap();
+        assert_eq!(cached(&operator, Some(&path)).stat().await.unwrap().blocks, 290);
+    });
+}
+
+#[test]
+fn a_store_that_keeps_an_index_needs_no_inventory() {
+    wait(async {
+        let (operator, (_dir, path)) = (operator(), cache());
+        let given = blocks(0..20, 1000);
+        let multi = super::super::MultiKv::new();
+        let store = multi.add(Arc::new(cached(&operator, Some(&path))));
+        store.kv().put_many(given[..10].to_vec()).await.unwrap();
+        assert_eq!(store.holds(&given[0].0), None, "it was not listed");
+        store.list(3).await.unwrap();
+        assert!(given.iter().enumerate().all(|(n, (id, _))| store.holds(id) == Some(n < 10)));
+        store.kv().put_many(given[10..].to_vec()).await.unwrap();
+        assert!(given.iter().all(|(id, _)| store.holds(id) == Some(true)));
+        let memory = multi.add(Arc::new(MemoryKv::default()));
+        memory.kv().put_many(given[..10].to_vec()).await.unwrap();
+        memory.list(3).await.unwrap();
+        memory.gained(&[given[10].0, given[0].0]);
+        assert!(given.iter().enumerate().all(|(n, (id, _))| memory.holds(id) == Some(n < 11)));
     });
 }
