@@ -19,6 +19,7 @@ fn used(keeper: &Device) -> u64 {
 }
 
 fn until_kept(device: &Device) {
+    device.run(&["volume", "show", "default"]).done(); // seals what was written
     until("everything to be kept", || device.status()["volumes"][0]["keepers"][0]["state"] == "ok");
 }
 

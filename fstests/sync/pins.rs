@@ -62,7 +62,7 @@ fn a_lazy_device_looks_at_what_it_wants_and_writes_beside_what_it_never_saw() {
     b.join(&a.invite("default", &[]));
     until("the top to be there", || fs::read_dir(b.dir()).is_ok_and(|top| top.count() == 40));
     assert_eq!(fs::read_dir(b.at("d7")).unwrap().count(), 50);
-    fs::write(b.at("d33/new"), "from beta").unwrap();
+    fs::write(b.at("d33/new"), random(9, 300_000)).unwrap();
     fs::remove_file(b.at("d12/file3")).unwrap();
     until_equal(&[&a, &b]);
     b.run(&["volume", "set", "default", "--replicas", "3"]).done();

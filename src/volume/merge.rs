@@ -85,18 +85,35 @@ impl Volume {
     }
 
     /// Read and check all that a head's tree has otherwise than this device's, so that what is not here is fetched now: a
-    /// merge holds up everybody while it waits. Kinds as for [`Self::merge`].
-    pub fn look_into(&self, author: &[u8; 32], head: &[u8]) -> Result<()> {
+    /// merge holds up everybody while it waits. Kinds as for [`Self::merge`]; [`Kind::Interrupted`] when it is not to go on.
+    pub fn look_into(&self, author: &[u8; 32], head: &[u8], goes_on: &dyn Fn() -> bool) -> Result<()> {
         self.check_open()?;
         let incoming = open(&head::open_head(&self.sealer, author, head)?, author)?;
         let mine = self.ns.lock().roots.raw.clone();
         for change in self.tree.diff(&mine, &incoming.body.raw) {
+            if !goes_on() {
+                return Err(Error::new(Kind::Interrupted, "look into a head", self.id.to_string()));
+            }
             let change = change?;
             if let Some(value) = &change.new {
                 check_node(&change.key, value, &incoming.body.vector)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a merge of this head ends before it looks at any tree: what matters then is that it does so soon.
+    pub fn is_settled(&self, author: &[u8; 32], head: &[u8]) -> Result<bool> {
+        let incoming = open(&head::open_head(&self.sealer, author, head)?, author)?;
+        let Incoming { writer, seq, hash, body, .. } = &incoming;
+        let ns = self.ns.lock();
+        let known = ns.vector.get(*writer);
+        let theirs_set_back =
+            *writer != ns.writer && ns.lived.get(*writer).is_some_and(|(id, _)| body.lives.forked(id, known));
+        let own = (ns.vector.get(ns.writer), body.lived.get(ns.writer), body.vector.get(ns.writer));
+        let lost = ns.author.lives.lost(own.0, own.1, own.2).is_some();
+        let news = matches!(ns.heads.compare(author, *seq, hash), Compared::Newer | Compared::Same);
+        Ok(lost || theirs_set_back || !news)
     }
 
     /// What this volume knows.

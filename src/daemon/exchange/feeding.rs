@@ -30,6 +30,8 @@ const TRUSTED: Duration = Duration::from_secs(86_400);
 const OFFER: u64 = 1 << 20;
 /// Plaintext of a tree's node that may be too long, once sealed, to go everywhere for its size.
 const LARGE_NODE: u64 = EVERYWHERE / 8 * 7;
+/// Then it is another keeper's turn.
+const TURN: Duration = Duration::from_secs(30);
 /// How long a keeper may take for one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,6 +56,8 @@ pub(super) struct Inner {
     comings: BTreeMap<Peer, u64>,
     /// Where collections of what keepers keep stand, and whether this device has said its word.
     pub eras: BTreeMap<Peer, (Era, bool)>,
+    /// This device's own head as a keeper has it.
+    pub heads: BTreeMap<Peer, Arc<[u8]>>,
     /// How often all trees were looked through.
     walks: u64,
 }
@@ -168,6 +172,11 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
             let Some(share) = share else { continue };
             let mut given = replica.feeding.given(keeper.writer, share);
             let fed = feed(replica, &net, &keeper, &mut given);
+            if fed.as_ref().is_err_and(|error| error.kind() == Kind::Interrupted) {
+                replica.feeding.ring(); // the others first: there is more to give
+                replica.feeding.remember(keeper.writer, given);
+                continue;
+            }
             failed |= fed.is_err();
             let said = fed.err().map(|error| error.chain()).unwrap_or_default();
             if !said.is_empty() && said != given.trouble {
@@ -211,13 +220,40 @@ fn feed(replica: &Arc<Replica>, net: &Arc<Net>, keeper: &Member, given: &mut Giv
         (given.coming, given.head) = (coming, None);
     }
     let answer = replica.feeding.answer(replica, net, keeper, era);
+    let sweeps = replica.volume.sweeps();
+    let fed = give_all(replica, net, keeper, given, sweeps);
+    // A box without room may be one that waits for this very word: what it has of this device is a head of before.
+    let full = fed.as_ref().is_err_and(|error| error.kind() == Kind::Full);
+    let has = match &fed {
+        Ok(head) => head.clone(),
+        Err(_) if full => given.head.clone().or_else(|| replica.feeding.told_head(&peer)),
+        Err(_) => None,
+    };
+    let Some(answer) = answer? else { return fed.map(drop) };
+    let told = has.map(|has| settling::tell(replica, net, keeper, &answer, &has));
+    if !matches!(told, Some(Ok(()))) {
+        replica.feeding.keep_answer(keeper, answer);
+    }
+    fed?;
+    told.unwrap_or(Ok(()))
+}
+
+/// Everything that the keeper should have, and then the head: the one that it has now. None if this device gives none.
+fn give_all(
+    replica: &Replica,
+    net: &Net,
+    keeper: &Member,
+    given: &mut Given,
+    sweeps: u64,
+) -> Result<Option<Arc<[u8]>>> {
+    let (writer, peer, begin) = (keeper.writer, Peer(keeper.peer), Instant::now());
     // On a full disk nothing can be sealed; what is there is given all the same, so that it may go.
     let announced = replica.volume.announce();
     let log = replica.volume.blocks().log();
     loop {
-        give_log(replica, net, (writer, &peer), given)?;
+        give_log(replica, net, (writer, &peer), given, begin)?;
         if replica.is_closed() {
-            return Ok(());
+            return Ok(None);
         }
         // What was moved meanwhile is in arenas that were not there; the last that was may be gone by that.
         if log.arenas_from(given.from).iter().all(|(number, _)| *number == given.from) {
@@ -230,7 +266,11 @@ fn feed(replica: &Arc<Replica>, net: &Arc<Net>, keeper: &Member, given: &mut Giv
     given.whole = true;
     let head = announced.head;
     if !replica.role().writes() || replica.volume.is_set_back() || author_of(&head) != Some(replica.volume.author()) {
-        return Ok(());
+        return Ok(None);
+    }
+    if replica.volume.sweeps() != sweeps {
+        replica.feeding.ring(); // what it refers to may have been collected here before it was given
+        return Ok(None);
     }
     if given.head.as_ref() != Some(&head) {
         settling::cover(replica, net, keeper, &head)?;
@@ -239,11 +279,17 @@ fn feed(replica: &Arc<Replica>, net: &Arc<Net>, keeper: &Member, given: &mut Giv
         }
         given.head = Some(Arc::clone(&head));
     }
-    answer?.map_or(Ok(()), |answer| settling::tell(replica, net, keeper, answer, &head))
+    Ok(Some(head))
 }
 
 /// Every block of the log from where `given` stands.
-fn give_log(replica: &Replica, net: &Net, (writer, peer): (WriterIndex, &Peer), given: &mut Given) -> Result<()> {
+fn give_log(
+    replica: &Replica,
+    net: &Net,
+    (writer, peer): (WriterIndex, &Peer),
+    given: &mut Given,
+    begin: Instant,
+) -> Result<()> {
     let log = replica.volume.blocks().log();
     let arenas = log.arenas_from(given.from);
     let mut later: u64 = arenas.iter().map(|(_, bytes)| bytes).sum();
@@ -263,6 +309,9 @@ fn give_log(replica: &Replica, net: &Net, (writer, peer): (WriterIndex, &Peer), 
             replica.feeding.queued(writer, later.saturating_add(left));
             if replica.is_closed() {
                 return Ok(());
+            }
+            if begin.elapsed() > TURN {
+                return Err(Error::new(Kind::Interrupted, "give blocks", replica.name_of(peer)));
             }
         }
     }

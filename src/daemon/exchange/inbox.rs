@@ -24,7 +24,7 @@ pub enum Task {
     /// Seal and announce.
     Announce,
     /// Take in a head of an author, brought by a peer.
-    Head([u8; 32], Peer, Vec<u8>),
+    Head([u8; 32], Peer, Vec<u8>, u64),
     /// Merge a head whose tree is here.
     Merge(Brought),
     /// Take over records of the membership.
@@ -85,10 +85,17 @@ impl Inbox {
         }
     }
 
+    /// Whether a newer head of this author waits.
+    pub fn has_newer(&self, author: &[u8; 32], seq: u64) -> bool {
+        self.heads.get(author).is_some_and(|waiting| waiting.seq > seq)
+    }
+
     /// A head could not be taken in: later again, unless a newer one came meanwhile.
-    pub fn again(&mut self, author: [u8; 32], from: Peer, head: Vec<u8>, pause: Duration, now: Instant) {
+    pub fn again(&mut self, author: [u8; 32], from: Peer, (head, seq): (Vec<u8>, u64), pause: Duration, now: Instant) {
         let pause = pause.clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.heads.entry(author).or_insert(Waiting { from, head, seq: 0, due: now + pause, pause: pause * 2 });
+        if self.heads.get(&author).is_none_or(|waiting| waiting.seq < seq) {
+            self.heads.insert(author, Waiting { from, head, seq, due: now + pause, pause: pause * 2 });
+        }
     }
 
     /// Records arrived.
@@ -134,7 +141,7 @@ impl Inbox {
         }
         let due = self.heads.iter().filter(|(_, w)| w.due <= now).min_by_key(|(_, w)| w.due).map(|(author, _)| *author);
         if let Some((author, waiting)) = due.and_then(|author| Some((author, self.heads.remove(&author)?))) {
-            return Some((Task::Head(author, waiting.from, waiting.head), waiting.pause));
+            return Some((Task::Head(author, waiting.from, waiting.head, waiting.seq), waiting.pause));
         }
         if self.renewed.is_none_or(|last| now >= last + BETWEEN)
             && let Some((peer, (author, proof))) = self.renew.pop_first()
@@ -203,10 +210,10 @@ mod tests {
         inbox.head([1; 32], PEER, (vec![1], 1), now);
         inbox.head([1; 32], PEER, (vec![2], 2), now);
         let (task, pause) = inbox.next(now).unwrap();
-        assert_eq!(task, Task::Head([1; 32], PEER, vec![2]));
+        assert_eq!(task, Task::Head([1; 32], PEER, vec![2], 2));
         inbox.head([1; 32], PEER, (vec![3], 3), now);
-        inbox.again([1; 32], PEER, vec![2], pause, now);
-        assert_eq!(inbox.next(now).unwrap().0, Task::Head([1; 32], PEER, vec![3]));
+        inbox.again([1; 32], PEER, (vec![2], 2), pause, now);
+        assert_eq!(inbox.next(now).unwrap().0, Task::Head([1; 32], PEER, vec![3], 3));
         assert_eq!(inbox.next(now), None);
     }
 
@@ -215,14 +222,26 @@ mod tests {
         let (mut inbox, now) = (Inbox::default(), Instant::now());
         inbox.head([1; 32], PEER, (vec![1], 1), now);
         let (_, first) = inbox.next(now).unwrap();
-        inbox.again([1; 32], PEER, vec![1], first, now);
+        inbox.again([1; 32], PEER, (vec![1], 1), first, now);
         assert_eq!(inbox.next(now + ms(100)), None);
         let (_, second) = inbox.next(now + ms(200)).unwrap();
         assert!(second > first);
-        inbox.again([1; 32], PEER, vec![1], second, now);
+        inbox.again([1; 32], PEER, (vec![1], 1), second, now);
         inbox.came(PEER, now);
         assert_eq!(inbox.next(now).unwrap().0, Task::Greet(PEER));
         assert!(matches!(inbox.next(now).unwrap().0, Task::Head(..)));
+    }
+
+    #[test]
+    fn of_two_heads_that_wait_the_newer_is_kept_whichever_came_last() {
+        let (mut inbox, now) = (Inbox::default(), Instant::now());
+        inbox.again([1; 32], PEER, (vec![6], 6), FIRST_PAUSE, now);
+        inbox.head([1; 32], PEER, (vec![5], 5), now);
+        assert_eq!(inbox.next(now + ms(200)).unwrap().0, Task::Head([1; 32], PEER, vec![6], 6));
+        inbox.head([1; 32], PEER, (vec![5], 5), now);
+        inbox.again([1; 32], PEER, (vec![6], 6), FIRST_PAUSE, now);
+        assert_eq!(inbox.next(now + ms(200)).unwrap().0, Task::Head([1; 32], PEER, vec![6], 6));
+        assert_eq!(inbox.next(now + ms(900)), None);
     }
 
     #[test]

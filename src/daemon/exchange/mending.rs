@@ -260,18 +260,22 @@ impl Mender<'_> {
         let mut came: Vec<Ref> = group.to_vec();
         came.retain(|block| left.iter().any(|left| left.contains(&block.bid)));
         let wanted = came.len();
-        following::bring(volume, self.exchange, &came, &|| !replica.is_closed())?;
-        came.retain(|block| volume.blocks().contains(block));
-        self.nowhere += wanted - came.len();
-        for (due, left) in self.boxes.iter().zip(&left) {
-            give(replica, self.net, &due.peer, &its(left, &came))?;
-        }
-        replica.mending.note(|progress| progress.given += (group.len() + came.len() - wanted) as u64);
-        // They came from elsewhere, where they are still, and a box has them now as well.
-        let ids: Vec<Bid> = came.iter().map(|block| block.bid).collect();
+        // What somebody else brought here meanwhile stays.
+        let absent: HashSet<Bid> =
+            came.iter().filter(|block| !volume.blocks().contains(block)).map(|block| block.bid).collect();
+        let given = following::bring(volume, self.exchange, &came, &|| !replica.is_closed()).and_then(|()| {
+            came.retain(|block| volume.blocks().contains(block));
+            let mut boxes = self.boxes.iter().zip(&left);
+            boxes.try_for_each(|(due, left)| give(replica, self.net, &due.peer, &its(left, &came)))
+        });
+        // They came from elsewhere, where they are still, and a box has them now as well; also when not all went well.
+        let ids: Vec<Bid> = absent.into_iter().collect();
         let free = volume.leaving(&ids);
         let gone = volume.evict(&free);
         volume.settled(&free);
+        given?;
+        self.nowhere += wanted - came.len();
+        replica.mending.note(|progress| progress.given += (group.len() + came.len() - wanted) as u64);
         gone.map(drop)
     }
 }

@@ -19,6 +19,8 @@ use crate::seal::membership::{Member, Place, Placement, Role, Share};
 
 /// What was mended is looked through again after this: a box may have lost some of it.
 const MENDED: u64 = 86_400;
+/// What the clock of the day may be ahead of the time that this machine was awake.
+const SLEPT: Duration = Duration::from_secs(600);
 /// A device that was away meets somebody for so long before it counts others as gone.
 const GRACE: Duration = Duration::from_secs(3600);
 /// What was heard is written down at most this often.
@@ -38,6 +40,8 @@ struct Inner {
     boxes: BTreeMap<Peer, Seen>,
     /// Since when somebody is connected without a break.
     among_others: Option<Instant>,
+    /// The last look, by both clocks.
+    looked: Option<(u64, Instant)>,
     made: Option<Made>,
     saved: Option<Instant>,
     changed: bool,
@@ -152,8 +156,14 @@ impl Inner {
         let before = self.boxes.len();
         self.boxes.retain(|peer, _| members.contains_key(peer));
         self.changed |= self.boxes.len() != before;
+        // A machine that slept was among nobody, whatever it believes when it wakes.
+        let slept = self.looked.is_some_and(|(secs, instant)| {
+            let awake = moment.instant.saturating_duration_since(instant) + SLEPT;
+            Duration::from_secs(moment.secs.saturating_sub(secs)) > awake
+        });
+        self.looked = Some((moment.secs, moment.instant));
         self.among_others = match self.among_others {
-            _ if moment.connected.is_empty() => None,
+            _ if moment.connected.is_empty() || slept => None,
             None => Some(moment.instant),
             since => since,
         };

@@ -169,6 +169,8 @@ impl Replica {
         self.feeding.close();
         self.mending.close();
         self.holds.close();
+        self.bringing.close();
+        self.feeding.end_answers();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
@@ -194,6 +196,9 @@ impl Replica {
             tracing::warn!(volume = self.known.name, %from, "a head that its author did not sign was left out");
             return;
         };
+        if author == self.volume.author() {
+            self.feeding.heard_head(&from, &head);
+        }
         self.inbox.lock().head(author, from, (head, envelope.seq), Instant::now());
         self.bell.notify_all();
     }
@@ -265,12 +270,12 @@ impl Replica {
             if inbox.closed {
                 return None;
             }
-            if let Some(task) = inbox.next(Instant::now()) {
-                return Some(task);
-            }
             if let Some(brought) = self.bringing.next() {
                 let pause = brought.pause;
                 return Some((Task::Merge(brought), pause));
+            }
+            if let Some(task) = inbox.next(Instant::now()) {
+                return Some(task);
             }
             match inbox.due() {
                 Some(due) => drop(self.bell.wait_until(&mut inbox, due)),
@@ -287,6 +292,11 @@ impl Replica {
 
     pub(super) fn inbox(&self) -> crate::base::sync::MutexGuard<'_, Inbox> {
         self.inbox.lock()
+    }
+
+    /// Whether no head that was read is being fetched for.
+    pub fn is_caught_up(&self) -> bool {
+        self.bringing.is_idle()
     }
 
     /// Whether its threads are to end.

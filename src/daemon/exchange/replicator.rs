@@ -43,8 +43,8 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
                     tracing::warn!(volume = replica.known.name, device, error = %error.chain(), "its room is not known");
                 }
             }
-            Task::Head(author, from, head) => {
-                let brought = Brought { author, from, head, pause };
+            Task::Head(author, from, head, seq) => {
+                let brought = Brought { author, from, head, seq, pause };
                 let taken = look(replica, &exchange, &brought).and_then(|offer| match offer {
                     Some(offer) if !is_here(replica, &brought, &offer) => {
                         bringing::begin(replica, weak, &brought, offer)
@@ -54,6 +54,8 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
                 });
                 judge(replica, taken, brought);
             }
+            // What was read before may need what is not relied upon any more: the newer one is merged, as with those that wait.
+            Task::Merge(brought) if replica.inbox().has_newer(&brought.author, brought.seq) => {}
             Task::Merge(brought) => {
                 let merged = look(replica, &exchange, &brought).and_then(|offer| {
                     offer.map_or(Ok(()), |offer| merge(replica, &exchange, net.as_deref(), &brought, offer))
@@ -67,10 +69,10 @@ pub fn run(replica: &Arc<Replica>, exchange: &Weak<Exchange>) {
 /// What could not be taken in now is tried again; what is wrong is not.
 pub(super) fn judge(replica: &Replica, taken: Result<()>, brought: Brought) {
     let Err(error) = taken else { return };
-    let (volume, Brought { author, from, head, pause }) = (&replica.known.name, brought);
+    let (volume, Brought { author, from, head, seq, pause }) = (&replica.known.name, brought);
     if is_passing(error.kind()) {
         tracing::debug!(volume, %from, error = %error.chain(), "a head waits");
-        replica.inbox().again(author, from, head, pause, Instant::now());
+        replica.inbox().again(author, from, (head, seq), pause, Instant::now());
     } else {
         tracing::warn!(volume, device = replica.name_of(&from), error = %error.chain(), "a head was refused");
     }
@@ -164,7 +166,8 @@ fn look(replica: &Arc<Replica>, exchange: &Arc<Exchange>, brought: &Brought) -> 
 fn is_here(replica: &Replica, brought: &Brought, offer: &Offer) -> bool {
     // A device that knows nothing takes the trees as they are.
     let fresh = replica.volume.vector() == crate::causal::Vector::default();
-    offer.covered || fresh || is_foretold(replica, brought, offer)
+    let settled = || replica.volume.is_settled(&brought.author, &brought.head).unwrap_or(true);
+    offer.covered || fresh || settled() || is_foretold(replica, brought, offer)
 }
 
 /// Whether the head says itself all that changed in its trees since the one of its author merged before.

@@ -34,8 +34,14 @@ pub struct Answer {
     head: Option<Arc<[u8]>>,
 }
 
-/// About which collection, and who finds it out.
-pub type Answering = (CollectionId, JoinHandle<Result<Answer>>);
+/// What is to be said to a keeper.
+#[derive(Debug)]
+pub enum Answering {
+    /// About which collection, and who finds it out.
+    Walk(CollectionId, JoinHandle<Result<Answer>>),
+    /// Found, and not said yet.
+    Found(Box<Answer>),
+}
 
 impl Feeding {
     /// A keeper says where its collections stand.
@@ -59,15 +65,17 @@ impl Feeding {
     ) -> Result<Option<Answer>> {
         let mut walks = self.answers.lock();
         match walks.remove(&keeper.writer) {
-            Some((id, walk)) if id == era.0.open && !walk.is_finished() => {
-                walks.insert(keeper.writer, (id, walk));
+            Some(Answering::Found(answer)) if answer.list.id == era.0.open => return Ok(Some(*answer)),
+            // One at a time: what nobody asks about any more notices that.
+            Some(Answering::Walk(id, walk)) if !walk.is_finished() => {
+                walks.insert(keeper.writer, Answering::Walk(id, walk));
                 return Ok(None);
             }
-            Some((id, walk)) if id == era.0.open => {
+            Some(Answering::Walk(id, walk)) if id == era.0.open => {
                 let lost = || Error::new(Kind::Other, "find out what is needed", &keeper.name);
                 return walk.join().map_err(|_| lost())?.map(Some);
             }
-            _ => {} // the end of one that nobody asks about any more is not waited for: it notices
+            _ => {}
         }
         if is_owed(replica, keeper, era) {
             let (of, net, keeper, writer) = (Arc::clone(replica), Arc::clone(net), keeper.clone(), keeper.writer);
@@ -77,9 +85,37 @@ impl Feeding {
                 answer
             };
             let walk = std::thread::Builder::new().name("lovage-answer".into()).spawn(work);
-            walks.insert(writer, (era.0.open, walk.io("start a thread", || "lovage-answer".to_owned())?));
+            let walk = walk.io("start a thread", || "lovage-answer".to_owned())?;
+            walks.insert(writer, Answering::Walk(era.0.open, walk));
         }
         Ok(None)
+    }
+
+    /// Until it can be said.
+    pub fn keep_answer(&self, keeper: &Member, answer: Answer) {
+        self.answers.lock().entry(keeper.writer).or_insert(Answering::Found(Box::new(answer)));
+    }
+
+    /// This device's head as a keeper says that it has it.
+    pub fn heard_head(&self, peer: &Peer, head: &[u8]) {
+        self.inner.lock().heads.insert(*peer, head.into());
+    }
+
+    /// The same, if it was heard.
+    pub fn told_head(&self, peer: &Peer) -> Option<Arc<[u8]>> {
+        self.inner.lock().heads.get(peer).cloned()
+    }
+
+    /// Wait for who finds out what is needed: they notice that the replica is closed.
+    pub fn end_answers(&self) {
+        let answers = std::mem::take(&mut *self.answers.lock());
+        for answering in answers.into_values() {
+            if let Answering::Walk(_, walk) = answering
+                && walk.join().is_err()
+            {
+                tracing::error!("a thread that finds out what is needed panicked");
+            }
+        }
     }
 
     /// The word on what it asks about is said.
@@ -122,7 +158,8 @@ pub fn has_ended(replica: &Replica, keeper: &Member, era: &Era) -> Result<bool> 
     let name = name(keeper);
     // Another that is open means nothing: what a keeper says may come late, from a connection that was slow.
     let ended = replica.reliance.collections().iter().any(|(store, id)| *store == name && *id == era.ended);
-    if ended {
+    // Heads that were read before are merged first.
+    if ended && replica.bringing.is_idle() {
         replica.reliance.forget(&name)?;
     }
     Ok(ended)
@@ -142,13 +179,18 @@ pub fn begin(replica: &Replica, net: &Net, keeper: &Member, era: &Era) -> Result
     if let Some(needs) = replica.reliance.said(&name, &list) {
         return Ok(Answer { list, needs, head: None });
     }
+    let asked = || replica.feeding.era_of(&Peer(keeper.peer)).is_some_and(|(now, _)| now.open == era.open);
+    let over = || Error::new(Kind::Interrupted, "find out what is needed", &keeper.name);
+    if !asked() {
+        return Err(over());
+    }
     replica.reliance.begin(&name, &list)?;
     forget_garbage(replica);
     replica.volume.announce()?;
     let mut needs = Bits::default();
     let head = replica.volume.reach(&mut |block| {
-        if replica.is_closed() {
-            return Err(Error::new(Kind::Interrupted, "find out what is needed", &keeper.name));
+        if replica.is_closed() || !asked() {
+            return Err(over());
         }
         list.places(&block.bid).for_each(|at| needs.set(at));
         Ok(true)
@@ -178,14 +220,15 @@ fn fetch_list(replica: &Replica, net: &Net, keeper: &Member, era: &Era) -> Resul
 }
 
 /// Say what is needed: the keeper has `published` now.
-pub fn tell(replica: &Replica, net: &Net, keeper: &Member, answer: Answer, published: &Arc<[u8]>) -> Result<()> {
-    let Answer { list, mut needs, head } = answer;
+pub fn tell(replica: &Replica, net: &Net, keeper: &Member, answer: &Answer, published: &Arc<[u8]>) -> Result<()> {
+    let Answer { list, head, .. } = answer;
+    let mut needs = answer.needs.clone();
     if let Some(head) = head {
-        replica.volume.news(&head, published, &mut |block| {
+        replica.volume.news(head, published, &mut |block| {
             list.places(&block.bid).for_each(|at| needs.set(at));
             Ok(true)
         })?;
-        needs = replica.reliance.tell(&name(keeper), &list, needs, Arc::clone(published))?;
+        needs = replica.reliance.tell(&name(keeper), list, needs, Arc::clone(published))?;
     }
     let peer = Peer(keeper.peer);
     if !replica.holds.needs(net, replica, &peer, list.id, needs.bytes()) {

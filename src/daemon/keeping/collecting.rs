@@ -49,7 +49,7 @@ impl Kept {
         self.ending.store(true, Ordering::Relaxed);
     }
 
-    fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
     }
 

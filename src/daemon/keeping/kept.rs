@@ -269,7 +269,7 @@ impl Kept {
         self.collection.mark(&ids)?;
         let lacking: Vec<_> = offered.iter().filter(|(bid, _)| !self.has_block(bid)).copied().collect();
         let (mut rest, mut done) = (&lacking[..], Ok(()));
-        while !rest.is_empty() {
+        while !rest.is_empty() && !self.is_ending() {
             let (group, later) = rest.split_at(first_group(rest));
             let bytes = group.iter().map(|(_, size)| u64::from(*size)).sum();
             self.check_room(bytes)?;

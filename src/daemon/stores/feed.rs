@@ -117,7 +117,7 @@ impl Sharing {
             return Ok(());
         }
         let ended = standing.era().is_some_and(|era| era.is_none_or(|era| era.done));
-        if ended {
+        if ended && replica.is_caught_up() {
             // What waits to be merged was read after that: nothing of it is gone.
             let (replica, name) = (Arc::clone(replica), attached.name.clone());
             blocking(move || replica.reliance.forget(&name)).await?;
@@ -241,15 +241,20 @@ impl Known {
 
     async fn give_blocks(&mut self, attached: &Attached, replica: &Replica) -> Result<()> {
         let log = Arc::clone(replica.volume.blocks().log());
-        let (store, from) = (Arc::clone(&attached.store), self.from);
+        let (store, from, name) = (Arc::clone(&attached.store), self.from, attached.name.clone());
         let mut batches = Batches { each: attached.limit.batch(BATCH), ..Batches::default() };
         let (batches, upto) = blocking(move || {
-            let upto = log.for_each_from(from, |id, size| {
-                if store.holds(&id) != Some(true) {
+            let mut known = true;
+            let upto = log.for_each_from(from, |id, size| match store.holds(&id) {
+                Some(true) => {}
+                held => {
+                    known &= held.is_some();
                     batches.add(id, size);
                 }
             })?;
-            Ok((batches, upto))
+            let why = "what it has is being read again";
+            let unknown = move || Error::new(Kind::Unreachable, "give blocks", name).with_source(why);
+            if known { Ok((batches, upto)) } else { Err(unknown()) }
         })
         .await?;
         attached.has_yet_to_get(batches.bytes);

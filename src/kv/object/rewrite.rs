@@ -130,7 +130,9 @@ impl ObjectKv {
             return Ok(None);
         };
         let start = object.len().saturating_sub(usize::try_from(name.index_len()).unwrap_or(usize::MAX));
+        // What is remembered of it still leads to its blocks where its own index is damaged.
         let spans = pack::parse_index(*name, object.len() as u64, &object[start..]);
+        let spans = spans.or_else(|| self.index.read().spans_of(name));
         let cut = |(id, span): (Bid, Span)| {
             let (start, end) = (span.offset as usize, span.offset as usize + span.len as usize);
             Some((id, object.get(start..end).map(|_| object.slice(start..end))?))

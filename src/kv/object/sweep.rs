@@ -9,7 +9,7 @@ use super::ObjectKv;
 use super::index::Index;
 use super::lookup::LOOKED_UP;
 use super::pack::PackName;
-use crate::base::{Bid, Result};
+use crate::base::{Bid, Kind, Result};
 
 /// A pack is replaced when at least one in so many of its bytes is dead.
 const WORTH: u64 = 16;
@@ -29,7 +29,13 @@ impl ObjectKv {
         }
         let next = self.plan.lock().get(from).copied();
         let Some(pack) = next else { return Ok(None) };
-        self.rewrite(&BTreeSet::from([pack]), &is_dead).await?;
+        match self.rewrite(&BTreeSet::from([pack]), &is_dead).await {
+            // One that cannot be read must not keep all devices waiting: what is dead in it stays.
+            Err(error) if error.kind() == Kind::Corrupt => {
+                tracing::error!(error = %error.chain(), %pack, "a pack is damaged and stays as it is: see `store check`");
+            }
+            other => other?,
+        }
         let more = self.plan.lock().len() > from + 1;
         if !more {
             self.compare().await?; // another device may have replaced one of them

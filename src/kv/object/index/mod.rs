@@ -275,7 +275,7 @@ impl Index {
             fresh += u64::from(self.places(id)?.is_empty());
         }
         let begin = self.records.len();
-        self.records.append(&sections::there(name, size, spans))?;
+        self.append(&sections::there(name, size, spans))?;
         let seed = sections::Header { name, size: Some(size) }.seed();
         self.take(Pack { name, first: self.next, at: begin + HEADER as u64, size, seed, there: true });
         for ((id, _), number) in spans.iter().zip(self.next..) {
@@ -285,6 +285,25 @@ impl Index {
         self.blocks += fresh;
         self.settle_if_due();
         Ok(true)
+    }
+
+    /// Where the file takes no more, memory does: a full disk keeps nobody from the store. What the file has counts at the
+    /// next start.
+    fn append(&mut self, section: &[u8]) -> Result<()> {
+        let Err(error) = self.records.append(section) else { return Ok(()) };
+        if self.path.is_none() || !matches!(error.kind(), Kind::Full | Kind::Io | Kind::Denied | Kind::ReadOnly) {
+            return Err(error);
+        }
+        tracing::warn!(error = %error.chain(), "the index of a store is kept in memory from now on");
+        let mut bytes = vec![0; usize::try_from(self.records.len()).unwrap_or(usize::MAX)];
+        self.records.read(0, &mut bytes)?;
+        (self.records, self.path) = (Records::memory(bytes), None);
+        self.records.append(section)
+    }
+
+    /// All records of a pack, if it is known and they can be read.
+    pub fn spans_of(&self, name: &PackName) -> Option<Vec<(Bid, Span)>> {
+        self.spans(self.pack(name)?).ok()
     }
 
     /// Its records are in the file.
