@@ -3,7 +3,7 @@
 //! Everything that can fail is done first; what is then changed is changed under the namespace's lock as a
 //! whole. Must never make a dot: what shows follows from states, it is not a change of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Volume;
@@ -136,6 +136,7 @@ impl Volume {
                 shifts.push(Shift { inode, old, new, state: None, odd: table.get(*id).is_some() });
             }
         }
+        let mut taken = HashSet::new();
         for (id, state) in joined {
             let was = self.live_state(ns, id)?;
             let old = was.as_ref().map(|s| before.shows(id, s)).unwrap_or_default();
@@ -143,7 +144,9 @@ impl Volume {
             let inode = match (self.inode_held(ns, id), &state) {
                 (Ok(inode), _) => inode,
                 (Err(e), Some(state)) if e.kind() == crate::base::Kind::Stale => {
-                    Inode::fresh(ns.table.number(id), id, state.clone())
+                    let ino = ns.table.number_beside(id, &taken);
+                    taken.insert(ino);
+                    Inode::fresh(ino, id, state.clone())
                 }
                 (Err(e), _) => return Err(e),
             };

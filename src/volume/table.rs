@@ -1,6 +1,6 @@
 //! Inode numbers: which node each stands for, how often the kernel holds it, and the resident nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::api::{Ino, MADE_UP, ROOT_INO};
@@ -19,6 +19,8 @@ struct Known {
 pub(super) struct Table {
     known: HashMap<Ino, Known, Spread>,
     resident: HashMap<Ino, Arc<Inode>, Spread>,
+    /// Those that do not have the number they would have alone.
+    clashed: HashMap<NodeId, Ino>,
     /// Sweep clean nodes out when this many are resident.
     capacity: usize,
     sweep_at: usize,
@@ -53,22 +55,37 @@ impl std::hash::BuildHasher for Spread {
 impl Table {
     /// Keep at most about `capacity` clean nodes resident.
     pub fn new(capacity: usize) -> Self {
-        Self { known: HashMap::default(), resident: HashMap::default(), capacity, sweep_at: capacity }
+        let (known, resident, clashed) = (HashMap::default(), HashMap::default(), HashMap::new());
+        Self { known, resident, clashed, capacity, sweep_at: capacity }
     }
 
     /// The number of `id`: derived from its random part, so that it is the same after every mount. Two
     /// nodes with the same low 64 bits (one pair expected in four billion nodes) take neighbouring numbers.
     pub fn number(&self, id: NodeId) -> Ino {
+        self.number_beside(id, &HashSet::new())
+    }
+
+    /// The same, and none of `taken`: numbers of others that are not known here yet. Whoever chooses ids can have as many
+    /// clash as it likes.
+    pub fn number_beside(&self, id: NodeId, taken: &HashSet<Ino>) -> Ino {
         if id == NodeId::ROOT {
             return ROOT_INO;
         }
-        let mut low = [0; 8];
-        low.copy_from_slice(id.as_bytes().get(8..).unwrap_or(&[0; 8]));
-        let mut ino = fitting(u64::from_le_bytes(low));
-        while self.known.get(&ino).is_some_and(|k| k.id != id) {
+        if let Some(ino) = self.clashed.get(&id) {
+            return *ino;
+        }
+        let mut ino = own_number(id);
+        while taken.contains(&ino) || self.known.get(&ino).is_some_and(|k| k.id != id) {
             ino = fitting(ino.wrapping_add(1));
         }
         ino
+    }
+
+    fn know(&mut self, ino: Ino, id: NodeId) -> &mut Known {
+        if ino != own_number(id) && id != NodeId::ROOT {
+            self.clashed.insert(id, ino); // also when what it clashed with is gone
+        }
+        self.known.entry(ino).or_insert(Known { id, references: 0 })
     }
 
     /// The node behind a number the kernel holds or that is resident.
@@ -82,7 +99,7 @@ impl Table {
     /// Count one more reference of the kernel to `id`; returns its number.
     pub fn reference(&mut self, id: NodeId) -> Ino {
         let ino = self.number(id);
-        let known = self.known.entry(ino).or_insert(Known { id, references: 0 });
+        let known = self.know(ino, id);
         known.references = known.references.saturating_add(1);
         ino
     }
@@ -92,6 +109,7 @@ impl Table {
         let Some(known) = self.known.get_mut(&ino) else { return };
         known.references = known.references.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         if known.references == 0 && !self.resident.contains_key(&ino) {
+            self.clashed.remove(&known.id);
             self.known.remove(&ino);
         }
     }
@@ -103,7 +121,7 @@ impl Table {
 
     /// Keep `inode` in memory; if another thread was faster, theirs is returned.
     pub fn admit(&mut self, inode: Arc<Inode>) -> Arc<Inode> {
-        self.known.entry(inode.ino).or_insert(Known { id: inode.id, references: 0 });
+        self.know(inode.ino, inode.id);
         let admitted = self.resident.entry(inode.ino).or_insert(inode).clone();
         if self.resident.len() >= self.sweep_at {
             self.sweep();
@@ -113,13 +131,14 @@ impl Table {
 
     /// Drop nodes that are clean and unused. Amortised O(1) per admission.
     pub fn sweep(&mut self) {
-        let known = &mut self.known;
+        let (known, clashed) = (&mut self.known, &mut self.clashed);
         self.resident.retain(|ino, inode| {
             let keep = Arc::strong_count(inode) > 1
                 || *ino == ROOT_INO
                 || !inode.inner.try_lock().is_some_and(|inner| inner.is_evictable());
             if !keep && known.get(ino).is_some_and(|k| k.references == 0) {
                 known.remove(ino);
+                clashed.remove(&inode.id);
             }
             keep
         });
@@ -133,6 +152,13 @@ impl Table {
     pub fn residents(&self) -> impl Iterator<Item = &Arc<Inode>> {
         self.resident.values()
     }
+}
+
+/// What `id` is called unless that is taken.
+fn own_number(id: NodeId) -> Ino {
+    let mut low = [0; 8];
+    low.copy_from_slice(id.as_bytes().get(8..).unwrap_or(&[0; 8]));
+    fitting(u64::from_le_bytes(low))
 }
 
 /// The number itself, unless it is kept for something else.
@@ -159,8 +185,14 @@ mod tests {
         assert_eq!(table.reference(a), 77);
         assert_eq!(table.reference(b), 78, "a clash takes the next number");
         assert_eq!(table.id(77), Some(a));
+        let mut c = id(77);
+        c.0[0] = 2;
+        assert_eq!(table.number_beside(c, &HashSet::from([79])), 80, "of those that come at once, too");
         table.forget(77, 1);
         assert_eq!(table.id(77), None);
+        assert_eq!(table.number(b), 78, "and keeps it when the other is gone");
+        table.forget(78, 1);
+        assert_eq!(table.number(b), 77);
         assert_eq!(table.number(NodeId::ROOT), ROOT_INO);
     }
 }

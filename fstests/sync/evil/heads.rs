@@ -284,7 +284,6 @@ fn numbers(stage: &mut Stage) {
 }
 
 #[test]
-#[ignore = "fails: a directory that says it is in itself makes later heads of others refused (`load node: gone`)"]
 fn directories_within_each_other_hold_up_nobody() {
     let Some(mut stage) = Stage::new(1) else { return };
     let forger = Forger::new(stage.foe());
