@@ -42,6 +42,7 @@ fn a_reader_sees_everything_and_changes_nothing_until_it_is_made_a_writer() {
     b.stop();
     b.mount("default");
     refused("create", fs::write(b.at("new"), "x"));
+    a.run(&["members", "default", "role", "alpha", "reader"]).failed(2, &["the only admin", "role DEVICE admin"]);
     a.run(&["members", "default", "role", "beta", "writer"]).done();
     until("it may write", || fs::write(b.at("by-b"), "b").is_ok());
     until_reads(&a.at("by-b"), b"b");

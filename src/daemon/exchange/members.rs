@@ -155,7 +155,17 @@ impl Exchange {
             let advice = Advice::new(why, "Remove it, and invite it again with another role.");
             return Err(Error::new(Kind::Invalid, "change the role", device).with_source(advice));
         }
-        self.change_members(known, |_, _| Ok(vec![Entry::Role(target.writer, role)]))?;
+        self.change_members(known, |membership, _| {
+            let table = membership.table();
+            let its = table.first(target.writer);
+            let another = table.members().any(|m| m.role == Role::Admin && table.first(m.writer) != its);
+            if role != Role::Admin && !another {
+                let why = "it is the only admin: nobody could invite or remove anybody any more";
+                let advice = Advice::new(why, format!("First: lovage members {} role DEVICE admin", known.name));
+                return Err(Error::new(Kind::Invalid, "change the role", device).with_source(advice));
+            }
+            Ok(vec![Entry::Role(target.writer, role)])
+        })?;
         Ok(MemberStatus { role: role.name().to_owned(), ..target })
     }
 
