@@ -182,7 +182,7 @@ fn a_box_that_stays_away_gives_its_share_to_the_other_and_more_room_means_more_o
     assert!(shares().iter().all(|share| (40..60).contains(share)), "{:?}", shares());
     one.run(&["keep", "set", "alpha", "--quota", "4GiB"]).done();
     until("four fifths for the larger", || (75..85).contains(&shares()[0]) && (15..25).contains(&shares()[1]));
-    two.kill();
+    two.stop(); // it says good-bye: one that is cut off is noticed only after a while
     until("it to be gone", || keepers(&a).iter().any(|k| k["state"].as_str().unwrap().starts_with("gone")));
     until_placed(&a, 1, 2);
     assert!(used(&one) > (FILES * EACH) as u64);
