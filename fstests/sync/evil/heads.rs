@@ -267,8 +267,9 @@ fn numbers(stage: &mut Stage) {
     late.seq = 2;
     let after = late.head(&late.body(late.build([(late.id(2).0.to_vec(), encoded(&late.file("after")))])), 2);
     println!("attack: two heads of one number");
-    announced(stage, &late, vec![fork, after], |stage| stage.until_said(&["signed two histories"]));
-    stage.unharmed("two heads of one number");
+    // One after the other: of heads that wait together only the newest counts.
+    announced(stage, &late, vec![fork], |stage| stage.until_said(&["signed two histories"]));
+    announced(stage, &late, vec![after], |stage| stage.unharmed("two heads of one number"));
     let nowhere = Forger::new(stage.foe());
     let mut body = nowhere.body(nowhere.block(Codec::Raw, b"gone", 4));
     nowhere.shelf.lock().unwrap().clear();
