@@ -241,6 +241,10 @@ fn tell_eras(kept: &Kept, net: &Net) {
     }
 }
 
+fn refused(kept: &Kept, peer: &Peer, what: &str, error: &Error) {
+    tracing::warn!(volume = kept.name(), device = kept.name_of(peer), error = %error.chain(), "{what} was refused");
+}
+
 fn tell_era(net: &Net, kept: &Kept, peer: &Peer) {
     let (era, told) = kept.era_for(peer);
     tell(net, peer, kept, &Word::Era(era, told));
@@ -264,12 +268,28 @@ impl Exchange {
         }
     }
 
+    /// A member asks for the list of a collection, or says what it needs of it.
+    fn on_answer_of_kept(&self, kept: &Kept, net: &Net, peer: &Peer, word: Word) {
+        match word {
+            Word::List { number, id, from } => {
+                tell(net, peer, kept, &Word::Listed { number, ids: kept.list_page(&id, from) });
+            }
+            Word::Needs { number, author, id, from, last, bits } => {
+                let taken = kept.hear_needs((peer, &author), &id, (from, &bits, last));
+                let taken =
+                    taken.inspect_err(|error| refused(kept, peer, "what a device needs", error)).unwrap_or(false);
+                tell(net, peer, kept, &Word::Holds { number, bits: vec![taken] });
+                if taken && last {
+                    self.keeps().task(&kept.id, Task::Look);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// A member said something about a kept volume.
     pub(super) fn on_word_of_kept(&self, kept: &Kept, peer: &Peer, word: Word) {
         let Some(net) = self.net() else { return };
-        let refused = |what: &str, error: &Error| {
-            tracing::warn!(volume = kept.name(), device = kept.name_of(peer), error = %error.chain(), "{what} was refused");
-        };
         match word {
             Word::Members(records) => match kept.take_records(&records) {
                 Ok(false) => {}
@@ -281,10 +301,10 @@ impl Exchange {
                         net.push_head(kept.id, &Word::Members(records).encode());
                     }
                 }
-                Err(error) => refused("a record", &error),
+                Err(error) => refused(kept, peer, "a record", &error),
             },
             Word::Keep { number, head } => {
-                let taken = kept.take_head(peer, &head).inspect_err(|error| refused("a head", error));
+                let taken = kept.take_head(peer, &head).inspect_err(|error| refused(kept, peer, "a head", error));
                 tell(&net, peer, kept, &Word::Holds { number, bits: vec![taken.is_ok()] });
                 self.keeps().task(&kept.id, Task::Room(*peer));
                 if matches!(taken, Ok(true)) {
@@ -295,17 +315,7 @@ impl Exchange {
                 let bits = if promise { kept.promise(&ids) } else { kept.holds(&ids) };
                 tell(&net, peer, kept, &Word::Holds { number, bits });
             }
-            Word::List { number, id, from } => {
-                tell(&net, peer, kept, &Word::Listed { number, ids: kept.list_page(&id, from) });
-            }
-            Word::Needs { number, author, id, from, last, bits } => {
-                let taken = kept.hear_needs((peer, &author), &id, (from, &bits, last));
-                let taken = taken.inspect_err(|error| refused("what a device needs", error)).unwrap_or(false);
-                tell(&net, peer, kept, &Word::Holds { number, bits: vec![taken] });
-                if taken && last {
-                    self.keeps().task(&kept.id, Task::Look);
-                }
-            }
+            Word::List { .. } | Word::Needs { .. } => self.on_answer_of_kept(kept, &net, peer, word),
             Word::Offer { number, blocks } => {
                 let ids: Vec<Bid> = blocks.iter().map(|(bid, _)| *bid).collect();
                 let offer = Task::Offer { from: *peer, number, blocks };

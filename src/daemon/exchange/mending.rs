@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::feeding::{give, offer};
+use super::giving::{give, offer};
 use super::invites::now;
 use super::{Exchange, MOST_IDS, Replica, following};
 use crate::base::sync::{Condvar, Mutex};

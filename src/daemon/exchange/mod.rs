@@ -6,12 +6,14 @@
 
 mod ahead;
 mod answers;
+mod belonging;
 mod bringing;
 mod epochs;
 mod evict;
 mod feeding;
 mod feeding_status;
 mod following;
+mod giving;
 mod holds;
 mod inbox;
 mod invites;

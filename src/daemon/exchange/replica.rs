@@ -2,7 +2,7 @@
 //!
 //! Every method is quick; the work is in `replicator`. Must never take a head whose author is no writing member.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -25,7 +25,7 @@ use crate::base::sync::{Condvar, Mutex, RwLock};
 use crate::base::{Context, Result, WriterIndex};
 use crate::net::Peer;
 use crate::seal::head::{author_of, verify_envelope};
-use crate::seal::membership::{Member, Membership, Role};
+use crate::seal::membership::{Membership, Role};
 use crate::volume::{Observer, Volume};
 
 use super::super::home::Home;
@@ -41,7 +41,7 @@ pub struct Replica {
     pub known: Known,
     /// Itself.
     pub volume: Arc<Volume>,
-    membership: RwLock<Membership>,
+    pub(super) membership: RwLock<Membership>,
     inbox: Mutex<Inbox>,
     bell: Condvar,
     /// The head announced last.
@@ -226,19 +226,6 @@ impl Replica {
         self.said.lock().take();
     }
 
-    /// The devices that may change the members.
-    pub fn admins(&self) -> BTreeSet<Peer> {
-        let membership = self.membership.read();
-        membership.table().members().filter(|m| m.role == Role::Admin).map(|m| Peer(m.peer)).collect()
-    }
-
-    /// The newest heads known of the device of `peer`.
-    pub fn heads_of(&self, peer: &Peer) -> Vec<Vec<u8>> {
-        let membership = self.membership.read();
-        let authors = membership.table().members().filter(|m| m.peer == peer.0);
-        authors.filter_map(|m| self.remembered.of(&m.author)).collect()
-    }
-
     /// A member connected.
     pub fn came(&self, peer: Peer) {
         let mut inbox = self.inbox.lock();
@@ -326,85 +313,6 @@ impl Replica {
     /// By writer: number of the newest head of others, and seconds since it came.
     pub fn heads(&self) -> Vec<(WriterIndex, u64, u64)> {
         self.heard.lock().iter().map(|(writer, (seq, at))| (*writer, *seq, at.elapsed().as_secs())).collect()
-    }
-
-    /// Whether `peer` belongs.
-    pub fn has(&self, peer: &Peer) -> bool {
-        self.membership.read().table().members().any(|m| m.peer == peer.0)
-    }
-
-    /// The devices of all members but this one, each once: a device that came in again is still one place.
-    pub fn peers(&self, me: &Peer) -> impl Iterator<Item = Peer> {
-        let peers: BTreeSet<_> = self.membership.read().table().members().map(|m| Peer(m.peer)).collect();
-        let me = *me;
-        peers.into_iter().filter(move |peer| *peer != me)
-    }
-
-    /// The members that keep the volume and cannot read it.
-    pub fn keepers(&self) -> Vec<Member> {
-        self.membership.read().table().members().filter(|m| m.role == Role::Storage).cloned().collect()
-    }
-
-    pub(super) fn membership(&self) -> crate::base::sync::RwLockReadGuard<'_, Membership> {
-        self.membership.read()
-    }
-
-    /// The member that signs as `author`, if its heads count.
-    pub fn writer(&self, author: &[u8; 32]) -> Option<Member> {
-        self.membership.read().table().members().find(|m| m.author == *author && m.role.writes()).cloned()
-    }
-
-    /// Whether `peer` is a member that can read.
-    pub fn reads(&self, peer: &Peer) -> bool {
-        self.membership.read().table().readers().any(|m| m.peer == peer.0)
-    }
-
-    /// Whether two indexes are of one device.
-    pub fn is_same(&self, one: WriterIndex, other: WriterIndex) -> bool {
-        let membership = self.membership.read();
-        membership.table().first(one) == membership.table().first(other)
-    }
-
-    /// Whether the member that signed as `author` belongs no more.
-    pub fn was_put_out(&self, author: &[u8; 32]) -> bool {
-        self.membership.read().table().everyone().any(|(m, belongs)| m.author == *author && !belongs)
-    }
-
-    /// The member that signs as `author`, whatever it may do.
-    pub fn author(&self, author: &[u8; 32]) -> Option<Member> {
-        self.membership.read().table().members().find(|m| m.author == *author).cloned()
-    }
-
-    /// What people call the device of `peer`.
-    pub fn name_of(&self, peer: &Peer) -> String {
-        let membership = self.membership.read();
-        let found = membership.table().members().find(|m| m.peer == peer.0).map(|m| m.name.clone());
-        found.unwrap_or_else(|| peer.to_string())
-    }
-
-    /// What people call a writer's device.
-    pub fn writer_name(&self, writer: WriterIndex) -> String {
-        self.membership.read().table().ever(writer).map_or_else(|| format!("device {writer}"), |m| m.name.clone())
-    }
-
-    /// Everyone who belongs or did: key as an author, name, and whether it may write now.
-    pub fn authors(&self) -> Vec<([u8; 32], String, bool)> {
-        let membership = self.membership.read();
-        let all = membership.table().everyone();
-        all.map(|(m, belongs)| (m.author, m.name.clone(), belongs && m.role.writes())).collect()
-    }
-
-    /// This device's index.
-    pub fn own_writer(&self) -> Option<WriterIndex> {
-        let author = self.volume.author();
-        self.membership.read().table().everyone().find(|(m, _)| m.author == author).map(|(m, _)| m.writer)
-    }
-
-    /// What this device may do.
-    pub fn role(&self) -> Role {
-        let author = self.volume.author();
-        let membership = self.membership.read();
-        membership.table().members().find(|m| m.author == author).map_or(Role::Storage, |m| m.role)
     }
 
     /// Replace the membership by one that knows more.

@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::super::keeping::{CollectionId, Era, MOST};
-use super::feeding::{Feeding, gone};
+use super::feeding::Feeding;
+use super::giving::{PATIENCE, gone};
 use super::{Exchange, MOST_IDS, Replica};
 use crate::base::{Bid, Context, Error, Kind, Result, WriterIndex};
 use crate::kv::collect::List;
@@ -22,8 +22,6 @@ use crate::seal::membership::Member;
 
 /// Where a store has its name a keeper has this, and its index: no store is called so.
 const KEEPER: char = '@';
-/// How long a keeper may take for an offer.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is to be said, before the newest head was given.
 #[derive(Debug)]

@@ -67,7 +67,7 @@ impl Kept {
         let since = now.0.checked_sub(self.collection.ended_at().0).and_then(|nanos| u64::try_from(nanos).ok());
         // A clock that was set back tells nothing: a collection too many does no harm.
         let since = since.map_or(Duration::MAX, Duration::from_nanos);
-        self.collection.era().open == CollectionId::default() && (since > OFTEN || self.lacks_room() && since > FULL)
+        self.collection.era().open == CollectionId::default() && (since > OFTEN || since > FULL && self.lacks_room())
     }
 
     /// Where collections stand.

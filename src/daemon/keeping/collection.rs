@@ -188,9 +188,14 @@ impl Collection {
         word.extend_from_slice(piece);
         if last {
             let mut word = Bits::from_bytes(open.coming.remove(author).unwrap_or_default());
-            let before = read(&self.word(author))?;
-            if let Some((_, before)) = before.as_deref().and_then(decode_word) {
-                word.join(&before); // others may rely on it: what was needed anyway was not marked
+            // Others may rely on what was said before: what was needed anyway was not marked.
+            match read(&self.word(author))?.as_deref().map(decode_word) {
+                None => {}
+                Some(Some((_, before))) => word.join(&before),
+                Some(None) => {
+                    let error = damaged(&self.word(author));
+                    return self.give_up(&mut state, &error).map(|()| false);
+                }
             }
             let mut keys = keys.clone();
             keys.insert(*author);

@@ -5,6 +5,8 @@
 mod about;
 mod collecting;
 #[cfg(test)]
+mod collecting_sim;
+#[cfg(test)]
 mod collecting_tests;
 mod collection;
 mod files;
