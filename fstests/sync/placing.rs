@@ -132,6 +132,12 @@ fn what_is_not_here_any_more_comes_to_a_new_box_from_the_one_that_is_left() {
     let path = a.at("file");
     let evicted = a.run(&["evict", &path.to_string_lossy(), "--json"]).done().json();
     assert_eq!(evicted["dropped_bytes"], content.len(), "{evicted}");
+    // While the other cannot be asked, either has the only copy that is known of.
+    one.stop();
+    until("one to be away", || a.connected() == 1);
+    a.run(&["members", "default", "remove", "two"]).failed(1, &["neither here nor with", "--force"]);
+    one.serve();
+    until("one to be back", || a.connected() == 2);
     two.stop();
     a.run(&["members", "default", "remove", "two"]).done();
     let three = keeper(&lan, 3, "three", &a);

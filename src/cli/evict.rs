@@ -21,19 +21,27 @@ pub struct Evict {
 
 impl Evict {
     pub fn run(&self, session: &Session<'_>) -> Outcome {
-        let mut unconfirmed = 0;
+        let (mut unconfirmed, mut promised) = (0, 0);
         for path in &self.paths {
             let done: EvictReport =
                 output::typed(session.ask_daemon(&Request::Evict { at: path_arg(path) }, &mut |_| Ok(()))?)?;
             unconfirmed += done.unconfirmed_bytes;
+            promised += done.promised_bytes;
             if session.json() { output::json(&done)? } else { output::line(&described(&done))? }
         }
-        if unconfirmed == 0 {
-            return Ok(());
-        }
         let paths: Vec<_> = self.paths.iter().map(|p| p.display().to_string()).collect();
-        let why = format!("{} stay here: too few devices that are connected keep them", size(unconfirmed));
-        let next = "See `lovage status` for the devices that can be reached, and `replicas.min` in `lovage config`.";
+        let (why, next) = if unconfirmed > 0 {
+            let why = format!("{} stay here: too few devices that are connected keep them", size(unconfirmed));
+            (
+                why,
+                "See `lovage status` for the devices that can be reached, `replicas.min` in `lovage config` and `lovage volume show`.",
+            )
+        } else if promised > 0 {
+            let why = format!("{} stay here: another device was promised that they do", size(promised));
+            (why, "A promise lasts an hour. Try again then.")
+        } else {
+            return Ok(());
+        };
         Err(Failure::new(Kind::Unreachable, "evict", paths.join(" "), why).next(next))
     }
 }
@@ -43,8 +51,10 @@ fn described(done: &EvictReport) -> String {
     let gone = format!("{path}: {} dropped, {} of the disk freed", size(done.dropped_bytes), size(done.freed_bytes));
     let pinned = format!("; {} stay because they are pinned", size(done.pinned_bytes));
     let unsure = format!("; {} stay: {peers} device(s) asked, too few keep them", size(done.unconfirmed_bytes));
+    let promised = format!("; {} stay because another device was promised them", size(done.promised_bytes));
     let if_any = |bytes: u64, text: String| if bytes > 0 { text } else { String::new() };
-    [gone, if_any(done.pinned_bytes, pinned), if_any(done.unconfirmed_bytes, unsure)].concat()
+    let stays = [(done.pinned_bytes, pinned), (done.unconfirmed_bytes, unsure), (done.promised_bytes, promised)];
+    stays.into_iter().fold(gone, |said, (bytes, text)| said + &if_any(bytes, text))
 }
 
 #[cfg(test)]
@@ -61,5 +71,7 @@ mod tests {
         );
         let kept = EvictReport { unconfirmed_bytes: 1, ..EvictReport::default() };
         assert!(described(&kept).contains("too few keep them"));
+        let promised = EvictReport { promised_bytes: 1, ..EvictReport::default() };
+        assert!(described(&promised).contains("promised"));
     }
 }

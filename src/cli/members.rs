@@ -23,6 +23,9 @@ enum Command {
     Remove {
         /// Its name, peer id, or number
         device: String,
+        /// Yes, also one that keeps what nobody else has
+        #[arg(long)]
+        force: bool,
     },
     /// Let a device do more or less
     Role {
@@ -44,8 +47,8 @@ impl Members {
         let volume = self.volume.clone();
         match &self.command {
             None | Some(Command::List) => list(session, volume),
-            Some(Command::Remove { device }) => {
-                let request = Request::MemberRemove { volume, device: device.clone() };
+            Some(Command::Remove { device, force }) => {
+                let request = Request::MemberRemove { volume, device: device.clone(), force: *force };
                 let member: MemberStatus = output::typed(session.ask_daemon(&request, &mut |_| Ok(()))?)?;
                 let said = match member.role.as_str() {
                     "storage" => "is out; it may still have what it kept, and cannot read it",

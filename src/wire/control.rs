@@ -32,55 +32,191 @@ pub struct Envelope {
 #[serde(tag = "do", rename_all = "kebab-case")]
 #[allow(missing_docs)] // the fields are the arguments of the commands of the same names
 pub enum Request {
-    Status { exact: bool },
-    Mount { volume: String, dir: RawPath, read_only: bool, allow_other: bool },
-    Unmount { dir: RawPath },
-    VolumeCreate { name: String, dedup: Dedup, chunking: Chunking },
+    Status {
+        exact: bool,
+    },
+    Mount {
+        volume: String,
+        dir: RawPath,
+        read_only: bool,
+        allow_other: bool,
+    },
+    Unmount {
+        dir: RawPath,
+    },
+    VolumeCreate {
+        name: String,
+        dedup: Dedup,
+        chunking: Chunking,
+    },
     VolumeList,
-    VolumeShow { name: String },
-    VolumeSet { name: String, replicas: Option<u64>, lazy: Option<bool> },
-    VolumeForget { name: String, force: bool },
-    List { at: PathArg },
-    Stat { at: PathArg },
-    Cat { at: PathArg },
-    DiskUsage { at: PathArg },
-    Hash { volume: String, files: Vec<RawPath> },
-    Gc { volume: Option<String>, dry_run: bool },
-    Fsck { volume: Option<String>, repair: bool, read_data: bool },
-    Invite { volume: String, role: String, seconds: u64, via: Option<String> },
-    Join { link: String, mount: bool, quota: Option<u64> },
-    Members { volume: String },
-    MemberRemove { volume: String, device: String },
-    MemberRole { volume: String, device: String, role: String },
-    MemberCopies { volume: String, copies: Option<u64> },
-    Pin { at: PathArg, depth: Option<u32> },
-    Unpin { at: PathArg },
+    VolumeShow {
+        name: String,
+    },
+    VolumeSet {
+        name: String,
+        replicas: Option<u64>,
+        lazy: Option<bool>,
+    },
+    VolumeForget {
+        name: String,
+        force: bool,
+    },
+    List {
+        at: PathArg,
+    },
+    Stat {
+        at: PathArg,
+    },
+    Cat {
+        at: PathArg,
+    },
+    DiskUsage {
+        at: PathArg,
+    },
+    Hash {
+        volume: String,
+        files: Vec<RawPath>,
+    },
+    Gc {
+        volume: Option<String>,
+        dry_run: bool,
+    },
+    Fsck {
+        volume: Option<String>,
+        repair: bool,
+        read_data: bool,
+    },
+    Invite {
+        volume: String,
+        role: String,
+        seconds: u64,
+        via: Option<String>,
+    },
+    Join {
+        link: String,
+        mount: bool,
+        quota: Option<u64>,
+    },
+    Members {
+        volume: String,
+    },
+    MemberRemove {
+        volume: String,
+        device: String,
+        #[serde(default)]
+        force: bool,
+    },
+    MemberRole {
+        volume: String,
+        device: String,
+        role: String,
+    },
+    MemberCopies {
+        volume: String,
+        copies: Option<u64>,
+    },
+    Pin {
+        at: PathArg,
+        depth: Option<u32>,
+    },
+    Unpin {
+        at: PathArg,
+    },
     Pins,
-    Get { at: PathArg },
-    Evict { at: PathArg },
-    Explain { at: PathArg },
-    PeerPing { peer: String },
-    Conflicts { volume: Option<String> },
-    Resolve { at: PathArg, keep: String },
-    Conflict { at: PathArg },
-    Version { at: PathArg, id: String },
-    ResolveMerged { at: PathArg, merged: RawPath, versions: Vec<String> },
-    PeerAdd { address: String },
-    PeerRemove { address: String },
-    StoreAdd { volume: String, name: String, url: String },
-    StoreRemove { volume: String, name: String, force: bool },
+    Get {
+        at: PathArg,
+    },
+    Evict {
+        at: PathArg,
+    },
+    Explain {
+        at: PathArg,
+    },
+    PeerPing {
+        peer: String,
+    },
+    Conflicts {
+        volume: Option<String>,
+    },
+    Resolve {
+        at: PathArg,
+        keep: String,
+    },
+    Conflict {
+        at: PathArg,
+    },
+    Version {
+        at: PathArg,
+        id: String,
+    },
+    ResolveMerged {
+        at: PathArg,
+        merged: RawPath,
+        versions: Vec<String>,
+    },
+    PeerAdd {
+        address: String,
+    },
+    PeerRemove {
+        address: String,
+    },
+    StoreAdd {
+        volume: String,
+        name: String,
+        url: String,
+    },
+    StoreRemove {
+        volume: String,
+        name: String,
+        force: bool,
+    },
     KeepList,
-    KeepSet { name: String, quota: Option<u64> },
-    KeepDrop { name: String },
-    KeepGc { name: String },
-    StoreSet { volume: String, name: String, limit: Option<u64>, before_fsync: Option<bool> },
-    StoreTest { volume: String, name: String },
-    StoreSync { volume: String },
-    StoreCopy { volume: String, from: String, to: String },
-    StoreCheck { volume: String, name: String, repair: bool },
-    StoreGc { volume: String, name: String, take_over: bool },
-    Push { at: PathArg, store: String },
-    LogLevel { directives: Option<String> },
+    KeepSet {
+        name: String,
+        quota: Option<u64>,
+    },
+    KeepDrop {
+        name: String,
+    },
+    KeepGc {
+        name: String,
+    },
+    StoreSet {
+        volume: String,
+        name: String,
+        limit: Option<u64>,
+        before_fsync: Option<bool>,
+    },
+    StoreTest {
+        volume: String,
+        name: String,
+    },
+    StoreSync {
+        volume: String,
+    },
+    StoreCopy {
+        volume: String,
+        from: String,
+        to: String,
+    },
+    StoreCheck {
+        volume: String,
+        name: String,
+        repair: bool,
+    },
+    StoreGc {
+        volume: String,
+        name: String,
+        take_over: bool,
+    },
+    Push {
+        at: PathArg,
+        store: String,
+    },
+    LogLevel {
+        directives: Option<String>,
+    },
     Metrics,
 }
 
@@ -236,6 +372,9 @@ pub struct EvictReport {
     pub pinned_bytes: u64,
     /// Too few others said that they keep it.
     pub unconfirmed_bytes: u64,
+    /// Another device was just promised that they stay here.
+    #[serde(default)]
+    pub promised_bytes: u64,
     /// Devices that could be asked.
     pub peers: u64,
 }

@@ -16,15 +16,16 @@ pub fn run(service: &Arc<Service>, at: &PathArg, sink: &mut dyn Sink) -> Result<
     let done = evict(&service.exchange, &replica, id_of(&place)?, &mut |done| {
         sink.progress(Progress { stage: "dropping".into(), done: done.dropped, total: None, bytes: true })
     })?;
-    let Evicted { dropped, freed, pinned, unconfirmed } = done;
+    let Evicted { dropped, freed, pinned, unconfirmed, promised } = done;
     let asked = service.exchange.connected(&replica).len() as u64;
     Ok(EvictReport {
         path: place.shown(),
         dropped_bytes: dropped,
         freed_bytes: freed,
-        kept_bytes: pinned + unconfirmed,
+        kept_bytes: pinned + unconfirmed + promised,
         pinned_bytes: pinned,
         unconfirmed_bytes: unconfirmed,
+        promised_bytes: promised,
         peers: asked,
     })
 }

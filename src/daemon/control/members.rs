@@ -12,8 +12,10 @@ pub fn list(service: &Service, volume: &str) -> Result<Vec<MemberStatus>> {
 }
 
 /// Put a device out.
-pub fn remove(service: &Service, volume: &str, device: &str) -> Result<MemberStatus> {
-    service.exchange.remove_member(&service.volumes.find(volume)?, device)
+pub fn remove(service: &Service, volume: &str, device: &str, force: bool) -> Result<MemberStatus> {
+    let known = service.volumes.find(volume)?;
+    service.volumes.open(&known)?; // what only a box has is looked for
+    service.exchange.remove_member(&known, device, force)
 }
 
 /// To how many members that keep without reading each large block goes, 0 for all; with `copies` changed to that.

@@ -80,7 +80,9 @@ pub fn answer(service: &Arc<Service>, request: Request, sink: &mut dyn Sink) -> 
         }
         Request::Join { link, mount, quota } => document(&join::run(service, &link, mount, quota)?)?,
         Request::Members { volume } => document(&members::list(service, &volume)?)?,
-        Request::MemberRemove { volume, device } => document(&members::remove(service, &volume, &device)?)?,
+        Request::MemberRemove { volume, device, force } => {
+            document(&members::remove(service, &volume, &device, force)?)?
+        }
         Request::MemberRole { volume, device, role } => document(&members::role(service, &volume, &device, &role)?)?,
         Request::MemberCopies { volume, copies } => document(&members::copies(service, &volume, copies)?)?,
         Request::Pin { at, depth } => document(&pin::add(service, &at, depth)?)?,

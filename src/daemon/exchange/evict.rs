@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use super::holds::MOST_IDS;
 use super::{Exchange, Replica};
 use crate::base::{Bid, Kind, NodeId, Result};
+use crate::net::Peer;
 use crate::seal::BlockType;
 
 /// What an eviction did, in bytes of content.
@@ -20,6 +21,8 @@ pub struct Evicted {
     pub pinned: u64,
     /// Here still, because too few others said that they keep it.
     pub unconfirmed: u64,
+    /// Here still, because this device has just promised another to keep it.
+    pub promised: u64,
 }
 
 struct Eviction<'a> {
@@ -71,9 +74,13 @@ impl Eviction<'_> {
         let freed = self.replica.volume.evict(&confirmed);
         self.replica.volume.settled(&free);
         self.done.freed += freed?;
-        let gone: HashSet<Bid> = confirmed.into_iter().collect();
+        let (gone, free): (HashSet<Bid>, HashSet<Bid>) = (confirmed.into_iter().collect(), free.into_iter().collect());
         for (bid, len) in batch {
-            let counter = if gone.contains(&bid) { &mut self.done.dropped } else { &mut self.done.unconfirmed };
+            let counter = match (gone.contains(&bid), free.contains(&bid)) {
+                (true, _) => &mut self.done.dropped,
+                (_, true) => &mut self.done.unconfirmed,
+                (_, false) => &mut self.done.promised,
+            };
             *counter += len;
         }
         Ok(())
@@ -82,26 +89,38 @@ impl Eviction<'_> {
     /// Those of `ids` that enough stores have, or connected members promise to keep.
     fn confirmed(&self, ids: &[Bid]) -> Vec<Bid> {
         let wanted = self.replica.policy().replicas.unwrap_or(self.exchange.settings.replicas_min);
-        let stored = self.exchange.stores().holders(self.replica.known.id, ids);
-        let mut open: Vec<_> = ids.iter().zip(stored).map(|(bid, stores)| (*bid, stores.len())).collect();
-        let net = self.exchange.net();
-        let connected = net.iter().flat_map(|_| self.exchange.connected(self.replica)).collect::<Vec<_>>();
-        for (net, peer) in net.iter().flat_map(|net| connected.iter().map(move |peer| (net, peer))) {
-            let lacking: Vec<usize> =
-                (0..open.len()).filter(|at| open.get(*at).is_some_and(|o| o.1 < wanted)).collect();
-            let ask: Vec<Bid> = lacking.iter().filter_map(|at| open.get(*at)).map(|(bid, _)| *bid).collect();
-            if ask.is_empty() {
-                break;
-            }
-            let Some(bits) = self.replica.holds.ask(net, self.replica, peer, &ask, true) else { continue };
-            for (at, _) in lacking.into_iter().zip(bits).filter(|(_, has)| *has) {
-                if let Some((_, count)) = open.get_mut(at) {
-                    *count += 1;
-                }
+        let peers = self.exchange.connected(self.replica);
+        let counts = held(self.exchange, self.replica, &peers, ids, (wanted, true));
+        ids.iter().zip(counts).filter(|(_, count)| *count >= wanted).map(|(bid, _)| *bid).collect()
+    }
+}
+
+/// For each of `ids`: how many stores have it, and how many of `peers` say that they do; with `promise` these go on keeping
+/// it. Nobody is asked for more than `wanted`.
+pub(super) fn held(
+    exchange: &Exchange,
+    replica: &Replica,
+    peers: &[Peer],
+    ids: &[Bid],
+    (wanted, promise): (usize, bool),
+) -> Vec<usize> {
+    let stored = exchange.stores().holders(replica.known.id, ids);
+    let mut open: Vec<_> = ids.iter().zip(stored).map(|(bid, stores)| (*bid, stores.len())).collect();
+    let net = exchange.net();
+    for (net, peer) in net.iter().flat_map(|net| peers.iter().map(move |peer| (net, peer))) {
+        let lacking: Vec<usize> = (0..open.len()).filter(|at| open.get(*at).is_some_and(|o| o.1 < wanted)).collect();
+        let ask: Vec<Bid> = lacking.iter().filter_map(|at| open.get(*at)).map(|(bid, _)| *bid).collect();
+        if ask.is_empty() {
+            break;
+        }
+        let Some(bits) = replica.holds.ask(net, replica, peer, &ask, promise) else { continue };
+        for (at, _) in lacking.into_iter().zip(bits).filter(|(_, has)| *has) {
+            if let Some((_, count)) = open.get_mut(at) {
+                *count += 1;
             }
         }
-        open.into_iter().filter(|(_, count)| *count >= wanted).map(|(bid, _)| bid).collect()
     }
+    open.into_iter().map(|(_, count)| count).collect()
 }
 
 /// Every block that a pin covers.

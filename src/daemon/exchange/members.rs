@@ -128,11 +128,15 @@ impl Exchange {
 
     /// Put a device out: it is let in no more, its heads do not count, and what is written from now on it cannot read.
     /// What it had, it may have kept.
-    pub fn remove_member(self: &Arc<Self>, known: &Known, device: &str) -> Result<MemberStatus> {
+    /// [`Kind::NotPermitted`] for one that keeps what nobody else says to have, unless that is to be given up.
+    pub fn remove_member(self: &Arc<Self>, known: &Known, device: &str, force: bool) -> Result<MemberStatus> {
         let target = self.find_member(known, device)?;
         if target.this {
             let advice = Advice::new("it is this device", "Ask another admin, or forget the volume here.");
             return Err(Error::new(Kind::NotPermitted, "remove the device", device).with_source(advice));
+        }
+        if target.role == Role::Storage.name() && !force {
+            self.spare(known, target.writer)?;
         }
         self.change_members(known, |membership, me| {
             let table = membership.table();

@@ -20,6 +20,7 @@ mod invites;
 mod keeping;
 mod members;
 mod mending;
+mod parting;
 mod pins;
 mod placing;
 mod rebirth;

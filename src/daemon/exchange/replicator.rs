@@ -93,7 +93,8 @@ fn announce(replica: &Arc<Replica>, exchange: &Exchange, net: &Net) {
     let begin = Instant::now();
     match replica.volume.announce() {
         Ok(announcement) => {
-            if replica.say(&announcement.head) {
+            // Nobody takes a head of who may not write.
+            if replica.role().writes() && replica.say(&announcement.head) {
                 let told = net.push_head(replica.known.id, &Word::Head(announcement.head.to_vec()).encode());
                 replica.volume.told(&announcement.raw);
                 tracing::debug!(volume = replica.known.name, seq = announcement.seq, told, "announced");
